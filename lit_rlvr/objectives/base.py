@@ -1,0 +1,59 @@
+"""The interface of a policy objective: per-token statistics in, per-token loss out."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+MAX_LOG_RATIO = 20.0
+"""Log-ratios are limited to ±20 before the exponential: `e^20` is about 5e8."""
+
+
+@dataclass(frozen=True)
+class ObjectiveInputs:
+    """What an objective sees. Column `t` of every tensor describes the token `input_ids[:, t]`."""
+
+    logprobs: Float[Tensor, "B T"]
+    """Log-probs of the policy being trained: the only tensor with a gradient."""
+    old_logprobs: Float[Tensor, "B T"]
+    """Log-probs of the same tokens under the policy before this iteration's updates."""
+    advantages: Float[Tensor, "B T"]
+    """Advantage of each token."""
+    loss_mask: Bool[Tensor, "B T"]
+    """True on the tokens that take part in the loss. For statistics within a response; an objective never masks its loss."""
+    entropy: Float[Tensor, "B T"] | None = None
+    """Entropy of the policy's distribution at each token, in nats, without gradient; given when `needs_entropy`."""
+
+    @cached_property
+    def ratio(self) -> Float[Tensor, "B T"]:
+        """Importance ratio `exp(logprobs - old_logprobs)`, its log limited to ±20.
+
+        The limit acts on the value only: the derivative with respect to `logprobs` stays `ratio`, so that no objective loses a
+        token's gradient by accident. Where the log-ratio is not finite the derivative is 0.
+        """
+        log_ratio = self.logprobs - self.old_logprobs
+        value = log_ratio.detach().nan_to_num(nan=0.0).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+        passed_through = torch.where(torch.isfinite(log_ratio), log_ratio - log_ratio.detach(), 0.0)
+        return torch.exp(value + passed_through)
+
+
+class PolicyObjective(ABC):
+    """Maps per-token statistics to a per-token loss to minimize.
+
+    It never masks, reduces, logs or communicates: the loss of an optimizer step is `(token_loss * loss_weights).sum()`, and the
+    weights come from outside. Write one as a frozen dataclass; its fields are its configuration.
+    """
+
+    needs_entropy: ClassVar[bool] = False
+    """True when the objective reads `ObjectiveInputs.entropy`."""
+
+    @abstractmethod
+    def __call__(self, x: ObjectiveInputs) -> tuple[Float[Tensor, "B T"], dict[str, Float[Tensor, "B T"]]]:
+        """Return the token loss `[B, T]` and named per-token statistics `[B, T]` (averaged over the mask by the module).
+
+        A statistic may hold NaN where it does not apply (a clip fraction of positive tokens, on negative ones): such tokens are left out of its mean.
+        """

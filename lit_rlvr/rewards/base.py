@@ -1,0 +1,21 @@
+"""Reward functions and the rubric that combines them."""
+
+from abc import ABC, abstractmethod
+
+from lit_rlvr.types import Completion, Prompt, Verdict
+
+
+class RewardFunction(ABC):
+    """Judges one completion. The constructor's parameters are its configuration."""
+
+    @abstractmethod
+    def __call__(self, prompt: Prompt, completion: Completion) -> Verdict | float:
+        """Return a score, or a `Verdict` with a detail for the log.
+
+        A wrong answer scores. A verifier that cannot judge returns `Verdict(None, reason)`: an error is never a silent 0.
+        An exception is a bug in the function and stops the run.
+        """
+
+    def close(self) -> None:
+        """Release what the function holds (worker processes, connections)."""
+        return None

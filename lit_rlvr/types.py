@@ -1,0 +1,183 @@
+"""The words everybody shares: prompts, completions, groups, and the batches a module trains on.
+
+One alignment rule holds for every tensor of a batch: **column `t` of every field describes the token
+`input_ids[:, t]`**. `logprobs[:, t]` is the log-probability *of* token `t` given the tokens before it, so column 0 never carries a loss.
+Dimensions: `B` completions, `T` tokens, `P` prompts, `G` group size, `V` vocabulary.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Protocol, Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One problem, as the policy sees it and as a reward function checks it."""
+
+    id: str
+    """Unique within its source; names the problem in logs and seeds its sampling."""
+    messages: tuple[Mapping[str, str], ...]
+    """Chat messages (`role`, `content`), the last one from the user."""
+    answer: str = ""
+    """The verifiable reference answer."""
+    source: str = ""
+    """The data set it comes from, for metrics by source."""
+    token_ids: tuple[int, ...] = ()
+    """The rendered chat template, ending with the generation prompt. Empty until the DataModule has tokenized it."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever else a reward function needs (test cases, units, ...)."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One supervised example: the messages of a prompt and the response to imitate."""
+
+    id: str
+    messages: tuple[Mapping[str, str], ...]
+    response: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What an engine generated for one member of a group."""
+
+    token_ids: tuple[int, ...]
+    """Generated tokens, the stop token included when there is one."""
+    logprobs: tuple[float, ...]
+    """Log-probability of each token under the distribution it was really sampled from (temperature, top-p and top-k applied)."""
+    finish_reason: FinishReason
+    """`stop` when a stop token ended it, `length` when it was cut."""
+    weight_version: int = -1
+    """The version of the policy's weights that generated it."""
+    text: str = ""
+    """Decoded tokens without special tokens. Filled in by the collector."""
+
+    @property
+    def is_truncated(self) -> bool:
+        """True when the length limit, not the policy, ended it."""
+        return self.finish_reason == "length"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one reward function: a score, or an error that is *not* a score."""
+
+    score: float | None
+    """None when the verifier failed (crash, time-out, infrastructure); such a completion is left out of the gradient."""
+    detail: str = ""
+    """Why, for the rollout log: the extracted answer, the error message, ..."""
+
+    @property
+    def is_error(self) -> bool:
+        """True when the verifier failed to judge."""
+        return self.score is None
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A completion with its rewards and, once its group is known, its advantage."""
+
+    prompt: Prompt
+    completion: Completion
+    reward: float | None
+    """Weighted sum of the verdicts; None when any verdict that counts is an error."""
+    is_correct: bool
+    """True when the rubric's accuracy function gave its full score: the `c` of pass@k, and Klear's positives."""
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    advantage: float = 0.0
+
+
+@dataclass(frozen=True)
+class RolloutGroup:
+    """All scored completions of one prompt."""
+
+    prompt: Prompt
+    rollouts: tuple[Rollout, ...]
+
+    @property
+    def rewards(self) -> list[float]:
+        """Rewards of the completions that could be judged."""
+        return [r.reward for r in self.rollouts if r.reward is not None]
+
+
+@dataclass(frozen=True)
+class _TensorBatch:
+    """Shared behaviour of the batches: moving between devices and selecting rows."""
+
+    def to(self, device: torch.device | str, **kwargs: Any) -> Self:
+        """Return the batch with every tensor on `device`."""
+        return self._map(lambda x: x.to(device, **kwargs))
+
+    def _map(self, function: Any) -> Self:
+        changed = {f.name: function(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        return replace(self, **changed)
+
+    def rows(self, index: Int[Tensor, " N"]) -> Self:
+        """Return the rows in `index`, trimmed to the longest of them."""
+        chosen = self._map(lambda x: x[index])
+        length = max(int(chosen.attention_mask.sum(dim=1).max()), 1) if len(index) else 1  # type: ignore[attr-defined]
+        return chosen._map(lambda x: x[:, :length] if x.dim() == 2 else x)
+
+
+@dataclass(frozen=True)
+class SFTBatch(_TensorBatch):
+    """Right-padded supervised sequences."""
+
+    input_ids: Int[Tensor, "B T"]
+    attention_mask: Bool[Tensor, "B T"]
+    loss_mask: Bool[Tensor, "B T"]
+    """True on the response tokens, the end-of-sequence token included."""
+    loss_weights: Float[Tensor, "B T"]
+    """The reduction as a tensor: summed over all ranks and micro-batches of one optimizer step it is 1."""
+
+
+@dataclass(frozen=True)
+class RolloutBatch(_TensorBatch):
+    """Right-padded rollouts: prompt, completion, padding."""
+
+    input_ids: Int[Tensor, "B T"]
+    attention_mask: Bool[Tensor, "B T"]
+    loss_mask: Bool[Tensor, "B T"]
+    """True on the completion tokens that take part in the loss."""
+    advantages: Float[Tensor, "B T"]
+    """Advantage of each token; 0 where `loss_mask` is False."""
+    rewards: Float[Tensor, " B"]
+    is_correct: Bool[Tensor, " B"]
+    rollout_logprobs: Float[Tensor, "B T"]
+    """The engine's log-probs of the distribution that was sampled from; 0 where `loss_mask` is False."""
+    loss_weights: Float[Tensor, "B T"]
+    """The reduction as a tensor, stamped once per optimizer step over all ranks and micro-batches."""
+    positive_weights: Float[Tensor, "B T"]
+    """Token-mean weights over the correct completions of the optimizer step (Klear's loss on positives)."""
+    old_logprobs: Float[Tensor, "B T"] | None = None
+    """The policy's own log-probs before this iteration's first update."""
+    ref_logprobs: Float[Tensor, "B T"] | None = None
+    """The reference policy's log-probs, when a KL term needs them."""
+    stats: Mapping[str, float] = field(default_factory=dict)
+    """Statistics of the whole iteration (reward, accuracy, lengths, filters), equal on every rank and micro-batch."""
+
+
+class RolloutPolicy(Protocol):
+    """What the side of experience may ask of the policy that is being trained."""
+
+    model: nn.Module | None
+    """The Hugging Face causal LM, for engines that generate in the trainer's process."""
+
+    def named_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the weights under their Hugging Face names, for engines that hold a copy."""
+        ...
+
+    def forward_context(self) -> Any:
+        """Context manager of the trainer's precision (autocast), for forwards outside `training_step`."""
+        ...
+
+    def score(self, batch: RolloutBatch) -> RolloutBatch:
+        """Return the batch with `old_logprobs` (and `ref_logprobs`, where a term needs them) filled in."""
+        ...
