@@ -1,11 +1,12 @@
 """The words everybody shares: prompts, completions, groups, and the batches a module trains on.
 
 One alignment rule holds for every tensor of a batch: **column `t` of every field describes the token
-`input_ids[:, t]`**. `logprobs[:, t]` is the log-probability *of* token `t` given the tokens before it, so column 0 never carries a loss.
-Dimensions: `B` completions, `T` tokens, `P` prompts, `G` group size, `V` vocabulary.
+`input_ids[:, t]`**. `logprobs[:, t]` is the log-probability *of* token `t` given the tokens before it, so column 0
+never carries a loss. Dimensions: `B` completions, `T` tokens, `P` prompts, `G` group size, `V` vocabulary.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Protocol, Self
 
@@ -51,7 +52,7 @@ class Completion:
     token_ids: tuple[int, ...]
     """Generated tokens, the stop token included when there is one."""
     logprobs: tuple[float, ...]
-    """Log-probability of each token under the distribution it was really sampled from (temperature, top-p and top-k applied)."""
+    """Log-probability of each token under the distribution it was sampled from (temperature, top-p, top-k applied)."""
     finish_reason: FinishReason
     """`stop` when a stop token ended it, `length` when it was cut."""
     weight_version: int = -1
@@ -115,14 +116,14 @@ class _TensorBatch:
         """Return the batch with every tensor on `device`."""
         return self._map(lambda x: x.to(device, **kwargs))
 
-    def _map(self, function: Any) -> Self:
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         changed = {f.name: function(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
         return replace(self, **changed)
 
     def rows(self, index: Int[Tensor, " N"]) -> Self:
         """Return the rows in `index`, trimmed to the longest of them."""
         chosen = self._map(lambda x: x[index])
-        length = max(int(chosen.attention_mask.sum(dim=1).max()), 1) if len(index) else 1  # type: ignore[attr-defined]
+        length = int(chosen.attention_mask.sum(dim=1).max())  # type: ignore[attr-defined]
         return chosen._map(lambda x: x[:, :length] if x.dim() == 2 else x)
 
 
@@ -156,6 +157,10 @@ class RolloutBatch(_TensorBatch):
     """The reduction as a tensor, stamped once per optimizer step over all ranks and micro-batches."""
     positive_weights: Float[Tensor, "B T"]
     """Token-mean weights over the correct completions of the optimizer step (Klear's loss on positives)."""
+    step_tokens: int = 0
+    """Loss tokens of the whole optimizer step, over all ranks and micro-batches; 0 when its share of the iteration is empty."""
+    temperature: float = 1.0
+    """Sampling temperature: log-probs are those of `logits / temperature`, in the engine and in the policy."""
     old_logprobs: Float[Tensor, "B T"] | None = None
     """The policy's own log-probs before this iteration's first update."""
     ref_logprobs: Float[Tensor, "B T"] | None = None
@@ -164,18 +169,30 @@ class RolloutBatch(_TensorBatch):
     """Statistics of the whole iteration (reward, accuracy, lengths, filters), equal on every rank and micro-batch."""
 
 
+@dataclass(frozen=True)
+class EvalBatch(_TensorBatch):
+    """Judged completions of held-out problems: `P` problems, `K` samples each."""
+
+    correct: Bool[Tensor, "P K"]
+    judged: Bool[Tensor, "P K"]
+    """False where the verifier failed; such a sample counts neither as right nor as wrong."""
+    truncated: Bool[Tensor, "P K"]
+    lengths: Int[Tensor, "P K"]
+    """Completion lengths in tokens."""
+    greedy_correct: Bool[Tensor, " P"] | None
+    """Whether the greedy completion is right; None when greedy decoding was not asked for."""
+    is_real: Bool[Tensor, " P"]
+    """False for rows that only even out the ranks."""
+
+
 class RolloutPolicy(Protocol):
     """What the side of experience may ask of the policy that is being trained."""
 
-    model: nn.Module | None
+    model: nn.Module
     """The Hugging Face causal LM, for engines that generate in the trainer's process."""
 
-    def named_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the weights under their Hugging Face names, for engines that hold a copy."""
-        ...
-
-    def forward_context(self) -> Any:
-        """Context manager of the trainer's precision (autocast), for forwards outside `training_step`."""
+    def forward_context(self) -> AbstractContextManager[Any]:
+        """Return the trainer's precision (autocast), for forwards outside `training_step`."""
         ...
 
     def score(self, batch: RolloutBatch) -> RolloutBatch:

@@ -55,5 +55,6 @@ class PolicyObjective(ABC):
     def __call__(self, x: ObjectiveInputs) -> tuple[Float[Tensor, "B T"], dict[str, Float[Tensor, "B T"]]]:
         """Return the token loss `[B, T]` and named per-token statistics `[B, T]` (averaged over the mask by the module).
 
-        A statistic may hold NaN where it does not apply (a clip fraction of positive tokens, on negative ones): such tokens are left out of its mean.
+        A statistic may hold NaN where it does not apply (a clip fraction of positive tokens, on negative ones): such tokens
+        are left out of its mean.
         """

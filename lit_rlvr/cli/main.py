@@ -1,0 +1,75 @@
+"""The entry point: one table of verbs, each imported only when it is called."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+from lit_rlvr.cli.suggestion import did_you_mean
+
+USAGE_ERROR = 2
+
+
+class Verb(NamedTuple):
+    """What `lit-rlvr VERB` runs."""
+
+    help: str
+    """One line for `lit-rlvr --help`."""
+    target: str
+    """`module:function`, imported when the verb is called; the function takes the arguments after the verb."""
+
+
+VERBS: dict[str, Verb] = {
+    "sft": Verb("supervised fine-tuning: fit, validate or test", "lit_rlvr.cli.train:sft"),
+    "rl": Verb("reinforcement learning with verifiable rewards: fit, validate or test", "lit_rlvr.cli.train:rl"),
+    "make-model": Verb("write a tiny untrained model and its tokenizer to a directory", "lit_rlvr.cli.model_files:make_model"),
+    "export": Verb("write a checkpoint as a Hugging Face model directory", "lit_rlvr.cli.model_files:export"),
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run `lit-rlvr VERB ...` and return the exit code: 0, or 2 for a mistake in the call or its configuration.
+
+    Args:
+        args: what follows `lit-rlvr`; `sys.argv[1:]` when None.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    if not args or args[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if args[0] not in VERBS:
+        print(f"error: unknown verb '{args[0]}'.{did_you_mean(args[0], VERBS)}\n\n{_usage()}", file=sys.stderr)
+        return USAGE_ERROR
+    _make_working_directory_importable()
+    try:
+        _load(VERBS[args[0]].target)(args[1:])
+    except SystemExit as stop:
+        return _exit_code(stop)
+    return 0
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS)) + 2
+    lines = [f"  {name:<{width}}{verb.help}" for name, verb in VERBS.items()]
+    return "\n".join(["usage: lit-rlvr VERB [options]", "", *lines, "", "lit-rlvr VERB --help explains a verb."])
+
+
+def _make_working_directory_importable() -> None:
+    """Console scripts do not see the working directory, where a user's own classes usually live."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
+def _load(target: str) -> Callable[[list[str]], None]:
+    module, function = target.split(":")
+    return getattr(import_module(module), function)  # type: ignore[no-any-return]
+
+
+def _exit_code(stop: SystemExit) -> int:
+    if stop.code is None:
+        return 0
+    if isinstance(stop.code, int):
+        return stop.code
+    print(stop.code, file=sys.stderr)
+    return 1

@@ -1,0 +1,268 @@
+"""The rollout DataModule: one epoch of its train loader is one RL iteration."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+
+from lit_rlvr.advantages import AdvantageEstimator, GroupRelative
+from lit_rlvr.data.chat import load_tokenizer, stop_token_ids, tokenize_prompts
+from lit_rlvr.data.evaluation import collate_evaluation
+from lit_rlvr.data.iteration import Iteration, build_iteration, with_advantages
+from lit_rlvr.data.loaders import LazyLoader
+from lit_rlvr.data.prompt_stream import ShuffledStream
+from lit_rlvr.data.ranks import Ranks
+from lit_rlvr.data.settings import EvaluationConfig, IterationConfig, PromptFormat
+from lit_rlvr.data.sources import PromptSource
+from lit_rlvr.rewards.base import RewardFunction
+from lit_rlvr.rewards.rubric import Rubric
+from lit_rlvr.rollout.collector import Collector, survivors
+from lit_rlvr.rollout.embedded import EmbeddedEngine
+from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
+from lit_rlvr.rollout.filters import GroupFilter
+from lit_rlvr.rollout.statistics import rollout_statistics
+from lit_rlvr.types import EvalBatch, Prompt, RolloutBatch, RolloutGroup, RolloutPolicy
+
+RolloutObserver = Callable[[Sequence[RolloutGroup], int, str], None]
+"""Called with all groups, the iteration and the stage (`train`, `validation`, `test`) whenever rollouts were judged."""
+
+
+class RolloutDataModule(LightningDataModule):
+    """Collects rollouts from the current policy and hands them out in micro-batches.
+
+    An iteration: draw prompts, generate a group of completions for each, judge them, filter, compute advantages, score them with
+    the policy, and deal them to `ppo_epochs * num_mini_batches` optimizer steps. Each optimizer step has
+    `trainer.accumulate_grad_batches` micro-batches per rank, balanced by tokens.
+
+    Args:
+        format: tokenizer and chat template.
+        train: problems to train on.
+        rewards: reward functions by name.
+        val: held-out problems for `validate` and for validation during `fit`.
+        test: held-out problems for `test`.
+        reward_weights: weight of each reward function in the sum; 1 where not given.
+        accuracy: the reward function whose full score means "correct"; the first one by default.
+        max_error_rate: share of completions that may go unjudged before the run stops.
+        advantages: turns the rewards of a group into advantages; group-relative (GRPO) by default.
+        filters: a group that any of them rejects is not trained on.
+        engine: generates completions; the embedded engine by default.
+        sampling: how training completions are sampled.
+        iteration: sizes of an iteration, and the reduction of its loss.
+        evaluation: how held-out problems are evaluated.
+        seed: decides prompt order, sampling and the dealing of mini-batches.
+    """
+
+    def __init__(
+        self,
+        format: PromptFormat,
+        train: PromptSource,
+        rewards: dict[str, RewardFunction],
+        val: PromptSource | None = None,
+        test: PromptSource | None = None,
+        reward_weights: dict[str, float] | None = None,
+        accuracy: str | None = None,
+        max_error_rate: float = 0.1,
+        advantages: AdvantageEstimator | None = None,
+        filters: list[GroupFilter] | None = None,
+        engine: RolloutEngine | None = None,
+        sampling: SamplingParams = SamplingParams(),  # noqa: B008 - frozen
+        iteration: IterationConfig = IterationConfig(),  # noqa: B008 - frozen
+        evaluation: EvaluationConfig = EvaluationConfig(),  # noqa: B008 - frozen
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.format = format
+        self.sources = {"train": train, "validation": val, "test": test}
+        self.rubric = Rubric(rewards, reward_weights, accuracy, max_error_rate=max_error_rate)
+        self.advantages = advantages or GroupRelative()
+        self.filters = filters or []
+        self.engine = engine or EmbeddedEngine()
+        self.sampling = sampling
+        self.iteration = iteration
+        self.evaluation = evaluation
+        self.seed = seed
+        self.rollout_observers: list[RolloutObserver] = []
+        self.prompts: dict[str, list[Prompt]] = {}
+        self.ranks = Ranks()
+        self._policy: RolloutPolicy | None = None
+        self._weight_version = 0
+        self._stream: ShuffledStream[Prompt] | None = None
+        self._next_iteration = 0
+        self._current: Iteration | None = None
+        self._cursor = 0
+        self._restored: dict[str, Any] = {}
+
+    # -- set-up ---------------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Load the tokenizer and the problems of the stage."""
+        if self.trainer is not None:
+            self.ranks = Ranks(self.trainer.global_rank, self.trainer.world_size)
+        if not hasattr(self, "tokenizer"):
+            self.tokenizer = load_tokenizer(self.format.tokenizer)
+            stops = stop_token_ids(self.tokenizer, self.format.tokenizer)
+            self.collector = Collector(self.engine, self.rubric, self.tokenizer, stops, self.seed)
+        for name in {"fit": ("train", "validation"), "validate": ("validation",), "test": ("test",)}.get(stage, ()):
+            source = self.sources[name]
+            if source is not None and name not in self.prompts:
+                self.prompts[name] = tokenize_prompts(self.tokenizer, source.load(), self.format)
+        if "train" in self.prompts and self._stream is None:
+            self._stream = ShuffledStream(self.prompts["train"], self.seed)
+            self._stream.drawn = self._restored.get("prompts_drawn", 0)
+
+    def teardown(self, stage: str) -> None:
+        """Release the engine and the reward functions."""
+        self.engine.close()
+        self.rubric.close()
+
+    def update_weights(self, policy: RolloutPolicy, version: int) -> None:
+        """Hand the policy's current weights to the engine. Rollouts are refused unless this was called for the current step."""
+        self._policy = policy
+        self._weight_version = version
+        self.engine.update_weights(policy, version)
+
+    # -- loaders --------------------------------------------------------------------------------------------------------
+
+    def train_dataloader(self) -> LazyLoader[RolloutBatch]:
+        """Return a loader whose epochs are RL iterations."""
+        return LazyLoader(self._micro_batches_per_step * self._steps_per_iteration, self._train_batches)
+
+    def val_dataloader(self) -> LazyLoader[EvalBatch] | list[Any]:
+        """Return a loader of judged completions of the validation problems."""
+        return self._evaluation_loader("validation")
+
+    def test_dataloader(self) -> LazyLoader[EvalBatch] | list[Any]:
+        """Return a loader of judged completions of the test problems."""
+        if "test" not in self.prompts:
+            raise ValueError("data.test is not set: there are no problems to test on")
+        return self._evaluation_loader("test")
+
+    @property
+    def _micro_batches_per_step(self) -> int:
+        return self.trainer.accumulate_grad_batches if self.trainer is not None else 1
+
+    @property
+    def _steps_per_iteration(self) -> int:
+        return self.iteration.ppo_epochs * self.iteration.num_mini_batches
+
+    def _train_batches(self) -> Iterator[RolloutBatch]:
+        per_step = self._micro_batches_per_step
+        if self._current is None or self._cursor >= per_step * self._steps_per_iteration:
+            self._current, self._cursor = self._collect(), 0
+        for step in range(self._cursor // per_step, self._steps_per_iteration):
+            micro_batches = self._current.micro_batches(
+                step, self.ranks.rank, self.ranks.world_size, per_step, self.iteration.reduction, self.iteration.divisor
+            )
+            for micro_batch in micro_batches[self._cursor % per_step :]:
+                self._cursor += 1
+                yield micro_batch
+
+    # -- collecting -----------------------------------------------------------------------------------------------------
+
+    def _collect(self) -> Iteration:
+        """Generate, judge and filter until the iteration is full or the rounds are used up, then score with the policy."""
+        kept: list[RolloutGroup] = []
+        seen: list[RolloutGroup] = []
+        rounds = 0
+        while len(kept) < self.iteration.num_prompts and rounds < self.iteration.max_rounds:
+            missing = self.iteration.num_prompts - len(kept)
+            assert self._stream is not None
+            prompts = self._stream.draw(self.iteration.prompts_per_round or missing)
+            groups = self._generate(prompts, self.iteration.group_size, self.sampling, "rollout", self._next_iteration)
+            candidates = [survivors(group, self.iteration.drop_truncated) for group in groups]
+            kept += [group for group in candidates if group.rollouts and all(f.keep(group) for f in self.filters)]
+            seen += groups
+            rounds += 1
+        kept = [with_advantages(group, self.advantages) for group in kept[: self.iteration.num_prompts]]
+        self._notify(_with_kept_advantages(seen, kept), self._next_iteration, "train")
+        return self._score(kept, seen, rounds)
+
+    def _score(self, kept: list[RolloutGroup], seen: list[RolloutGroup], rounds: int) -> Iteration:
+        index = self._next_iteration
+        if not kept:
+            warnings.warn(
+                f"iteration {index}: the filters rejected all {len(seen)} groups; its optimizer steps are skipped", stacklevel=2
+            )
+        config = self.iteration
+        iteration = build_iteration(
+            kept, seen[0], index, config.num_mini_batches, config.ppo_epochs, self.sampling.temperature, self.seed
+        )
+        assert self._policy is not None
+        batch = self._policy.score(iteration.batch)
+        stats = rollout_statistics(seen) | {
+            "rollout/groups_generated": float(len(seen)),
+            "rollout/groups_kept": float(len(kept)),
+            "rollout/rounds": float(rounds),
+        }
+        self._next_iteration += 1
+        return replace(iteration, batch=replace(batch, stats=stats))
+
+    def _generate(
+        self, prompts: Sequence[Prompt], group_size: int, params: SamplingParams, stream: str, iteration: int
+    ) -> list[RolloutGroup]:
+        """Collect groups for all prompts, shared among the ranks, and return all of them on every rank."""
+        if self._policy is None or self.engine.weight_version != self._weight_version:
+            raise RuntimeError(
+                f"the engine holds weights of version {self.engine.weight_version}, the policy is at {self._weight_version}: "
+                "rollouts would not come from the current policy (is the WeightSync callback missing?)"
+            )
+        mine = self.collector.collect(self.ranks.share(prompts), group_size, params, stream, iteration)
+        return self.ranks.gather(mine)
+
+    def _notify(self, groups: Sequence[RolloutGroup], iteration: int, stage: str) -> None:
+        for observer in self.rollout_observers:
+            observer(groups, iteration, stage)
+
+    # -- evaluation -----------------------------------------------------------------------------------------------------
+
+    def _evaluation_loader(self, stage: str) -> LazyLoader[EvalBatch] | list[Any]:
+        prompts = self.prompts.get(stage)
+        if not prompts:
+            return []
+        size = self.evaluation.batch_prompts * self.ranks.world_size
+        chunks = [prompts[start : start + size] for start in range(0, len(prompts), size)]
+        return LazyLoader(len(chunks), lambda: (self._evaluate(chunk, stage) for chunk in chunks))
+
+    def _evaluate(self, prompts: Sequence[Prompt], stage: str) -> EvalBatch:
+        """Judge completions of the prompts; every rank returns its own share, evened out with rows that do not count."""
+        sampling = self.evaluation.sampling or self.sampling
+        sampled = self._generate(prompts, self.evaluation.group_size, sampling, stage, 0)
+        greedy = None
+        if self.evaluation.greedy:
+            greedy = self._generate(prompts, 1, replace(sampling, temperature=0.0), f"{stage}-greedy", 0)
+        self._notify(sampled, self._next_iteration, stage)
+        mine = self.ranks.share(range(len(prompts)))
+        rows = mine or [0]
+        return collate_evaluation([sampled[i] for i in rows], greedy and [greedy[i] for i in rows], len(mine))
+
+    # -- state ----------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the run stands: prompts drawn, iterations collected, and the unfinished iteration with its rollouts."""
+        unfinished = self._current is not None and self._cursor < self._micro_batches_per_step * self._steps_per_iteration
+        return {
+            "prompts_drawn": self._stream.drawn if self._stream else 0,
+            "next_iteration": self._next_iteration,
+            "cursor": self._cursor if unfinished else 0,
+            "current": self._current.state_dict() if self._current is not None and unfinished else None,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self._restored = state_dict
+        if self._stream is not None:
+            self._stream.drawn = state_dict["prompts_drawn"]
+        self._next_iteration = state_dict["next_iteration"]
+        self._cursor = state_dict["cursor"]
+        self._current = Iteration.from_state_dict(state_dict["current"]) if state_dict["current"] else None
+
+
+def _with_kept_advantages(seen: Sequence[RolloutGroup], kept: Sequence[RolloutGroup]) -> list[RolloutGroup]:
+    """Return all groups, with the advantages of those that are trained on."""
+    advantages = {(r.prompt.id, id(r.completion)): r.advantage for group in kept for r in group.rollouts}
+    return [
+        replace(g, rollouts=tuple(replace(r, advantage=advantages.get((r.prompt.id, id(r.completion)), 0.0)) for r in g.rollouts))
+        for g in seen
+    ]

@@ -1,0 +1,73 @@
+"""The settings of the DataModules that are plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lit_rlvr.ops import Reduction
+from lit_rlvr.rollout.engine import SamplingParams
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How messages become tokens."""
+
+    tokenizer: str
+    """Hugging Face name or folder of a tokenizer with a chat template."""
+    max_prompt_tokens: int = 1024
+    """Longest prompt."""
+    drop_long_prompts: bool = False
+    """Leave longer prompts out, with a warning that counts them, instead of stopping."""
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments for the chat template, such as `enable_thinking`."""
+
+
+@dataclass(frozen=True)
+class IterationConfig:
+    """What one RL iteration (one Lightning epoch) consists of."""
+
+    num_prompts: int = 32
+    """Groups trained on per iteration."""
+    group_size: int = 8
+    """Completions per prompt."""
+    num_mini_batches: int = 1
+    """Optimizer steps per pass over the rollouts."""
+    ppo_epochs: int = 1
+    """Passes over the rollouts of an iteration."""
+    max_rounds: int = 1
+    """Generation rounds: while filters leave fewer than `num_prompts` groups, fresh prompts are drawn (dynamic sampling)."""
+    prompts_per_round: int | None = None
+    """Prompts generated in a round; by default as many as are still missing. Groups beyond `num_prompts` are dropped."""
+    drop_truncated: bool = False
+    """Leave completions that hit the length limit out of advantages and loss (the overlong filter)."""
+    reduction: Reduction = "token-mean"
+    """How the token losses of an optimizer step, over all ranks and micro-batches, become one number."""
+    divisor: float | None = None
+    """The constant of the reduction `constant`: completions per optimizer step times tokens per completion."""
+
+    def __post_init__(self) -> None:
+        """Reject sizes that leave nothing to train on."""
+        for name in ("num_prompts", "group_size", "num_mini_batches", "ppo_epochs", "max_rounds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"data.iteration.{name} must be at least 1, got {getattr(self, name)}")
+        if self.num_mini_batches > self.num_prompts:
+            raise ValueError(
+                f"data.iteration.num_mini_batches={self.num_mini_batches} is more than num_prompts={self.num_prompts}: "
+                "some optimizer steps would have no group"
+            )
+        if self.prompts_per_round is not None and self.prompts_per_round < 1:
+            raise ValueError(f"data.iteration.prompts_per_round must be at least 1, got {self.prompts_per_round}")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How held-out problems are evaluated."""
+
+    group_size: int = 8
+    """Sampled completions per problem: the k of avg@k and pass@k."""
+    sampling: SamplingParams | None = None
+    """How they are sampled; by default like the training completions."""
+    greedy: bool = True
+    """Decode each problem greedily, too."""
+    batch_prompts: int = 64
+    """Problems generated at once, per rank."""

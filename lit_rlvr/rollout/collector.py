@@ -1,0 +1,76 @@
+"""From prompts to scored groups: generate, decode, judge."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from transformers import PreTrainedTokenizerBase
+
+from lit_rlvr.rewards.rubric import Rubric
+from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
+from lit_rlvr.seeding import derive_seed
+from lit_rlvr.types import Completion, Prompt, Rollout, RolloutGroup
+
+
+class Collector:
+    """Generates completions for prompts and judges them.
+
+    Args:
+        engine: samples completions.
+        rubric: judges them.
+        tokenizer: decodes them.
+        stop_token_ids: tokens that end a completion.
+        seed: all sampling seeds derive from it.
+    """
+
+    def __init__(
+        self,
+        engine: RolloutEngine,
+        rubric: Rubric,
+        tokenizer: PreTrainedTokenizerBase,
+        stop_token_ids: Sequence[int],
+        seed: int,
+    ) -> None:
+        self.engine = engine
+        self.rubric = rubric
+        self.tokenizer = tokenizer
+        self.stop_token_ids = tuple(stop_token_ids)
+        self.seed = seed
+
+    def collect(
+        self, prompts: Sequence[Prompt], group_size: int, params: SamplingParams, stream: str, iteration: int
+    ) -> list[RolloutGroup]:
+        """Return one group of `group_size` judged completions per prompt, in order.
+
+        The sampling seeds depend on `stream`, `iteration`, the prompt's id and the member only: the same call gives the same
+        completions on any number of ranks.
+        """
+        seeds = [
+            [derive_seed(self.seed, stream, iteration, prompt.id, member) for member in range(group_size)]
+            for prompt in prompts
+        ]
+        generated = self.engine.generate(prompts, params, seeds, self.stop_token_ids)
+        pairs = [
+            (prompt, replace(completion, text=self._decode(completion)))
+            for prompt, completions in zip(prompts, generated, strict=True)
+            for completion in completions
+        ]
+        rollouts = self.rubric.judge_all(pairs)
+        return [
+            RolloutGroup(prompt, tuple(rollouts[start : start + group_size]))
+            for prompt, start in zip(prompts, range(0, len(rollouts), group_size), strict=True)
+        ]
+
+    def _decode(self, completion: Completion) -> str:
+        return self.tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+
+
+def survivors(group: RolloutGroup, drop_truncated: bool) -> RolloutGroup:
+    """Return the group without completions that could not be judged and, when asked, without truncated ones.
+
+    The second is the overlong filter: a cut completion is neither right nor wrong.
+    """
+
+    def stays(rollout: Rollout) -> bool:
+        return rollout.reward is not None and not (drop_truncated and rollout.completion.is_truncated)
+
+    return replace(group, rollouts=tuple(filter(stays, group.rollouts)))

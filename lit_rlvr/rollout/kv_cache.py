@@ -1,0 +1,160 @@
+"""A key-value cache in preallocated slabs, and the attention that reads it with a single query token."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+SLAB_ATTENTION = "lit_rlvr_slab"
+"""Name of `slab_attention` in transformers' table of attention functions."""
+_HARMLESS = frozenset({"position_ids", "cache_position", "use_cache", "is_causal"})
+
+
+class SlabCache(Cache):
+    """Keys and values of the rows being decoded. All rows write into the same column; row `n` may read columns `start[n]` onwards.
+
+    A row keeps its own positions (they are baked into its keys), so a row that joins late is simply right-aligned with the
+    others. Finished rows are overwritten by rows from the end of the slab.
+
+    Args:
+        max_rows: most rows held at once.
+        spare_columns: columns allocated beyond those already written, at first and whenever the slab is rebuilt.
+    """
+
+    def __init__(self, max_rows: int, spare_columns: int) -> None:
+        super().__init__(layers=[])
+        self.max_rows = max_rows
+        self.spare_columns = spare_columns
+        self.num_rows = 0
+        self.column = 0
+        """The next column to be written."""
+        self.width = 0
+        """Allocated columns."""
+        self.slabs: list[tuple[Float[Tensor, "N H W D"], Float[Tensor, "N H W E"]]] = []
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Return the number of columns written, the padding of shorter rows included."""
+        return self.column
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        """Return the number of columns a mask must cover, and the first of them."""
+        return self.column + query_length, 0
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Float[Tensor, "n H W D"], Float[Tensor, "n H W E"]]:
+        """Write one layer's new keys and values, and return all that may be read. The column advances with `advance` only."""
+        if layer_idx == len(self.slabs):
+            self._allocate_layer(key_states, value_states)
+        keys, values = self.slabs[layer_idx]
+        end = self.column + key_states.shape[2]
+        keys[: self.num_rows, :, self.column : end] = key_states
+        values[: self.num_rows, :, self.column : end] = value_states
+        return keys[: self.num_rows, :, :end], values[: self.num_rows, :, :end]
+
+    def advance(self) -> None:
+        """Move to the next column, once all layers have written."""
+        self.column += 1
+
+    def append(self, prompts: DynamicCache, prompt_of_row: Int[Tensor, " k"], lengths: Int[Tensor, " P"]) -> None:
+        """Add rows after the last one, each with the keys and values of its prompt, right-aligned at the present column.
+
+        Args:
+            prompts: what the prefill of `P` right-padded prompts left behind; empty when no prompt had anything to prefill.
+            prompt_of_row: the prompt of each new row.
+            lengths: prefilled tokens of each prompt; none exceeds the present column.
+        """
+        written = prompts.get_seq_length() if prompts.layers else 0
+        if self.num_rows == 0:
+            self.slabs.clear()
+            self.column, self.width = written, written + self.spare_columns
+        first, self.num_rows = self.num_rows, self.num_rows + len(prompt_of_row)
+        if written == 0:
+            return
+        columns = torch.arange(written, device=lengths.device) + (lengths - written)[prompt_of_row].unsqueeze(1)
+        index = (prompt_of_row.unsqueeze(1), columns.clamp_(min=0))
+        for number, layer in enumerate(prompts.layers):
+            if number == len(self.slabs):
+                self._allocate_layer(layer.keys, layer.values)
+            for slab, source in zip(self.slabs[number], (layer.keys, layer.values), strict=True):
+                rows = source.transpose(1, 2)[index].transpose(1, 2)
+                slab[first : self.num_rows, :, self.column - written : self.column] = rows
+
+    def fill_holes(self, holes: Int[Tensor, " h"], last: Int[Tensor, " h"], num_rows: int) -> None:
+        """Overwrite the rows `holes` by the rows `last`, and forget all rows from `num_rows` on."""
+        self.num_rows = num_rows
+        if len(holes):
+            for slab in (slab for layer in self.slabs for slab in layer):
+                slab[holes, :, : self.column] = slab[last, :, : self.column]
+
+    def rebuild(self, first_column: int) -> None:
+        """Make room: forget the columns before `first_column` and allocate `spare_columns` (at least half as many as are kept) more."""
+        kept = self.column - first_column
+        self.width = kept + max(self.spare_columns, kept // 2)
+        for number, layer in enumerate(self.slabs):
+            self.slabs[number] = tuple(self._move(slab, first_column) for slab in layer)  # type: ignore[assignment]
+        self.column = kept
+
+    def _move(self, slab: Float[Tensor, "N H W D"], first_column: int) -> Float[Tensor, "N H W D"]:
+        moved = slab.new_zeros(slab.shape[0], slab.shape[1], self.width, slab.shape[3])
+        moved[: self.num_rows, :, : self.column - first_column] = slab[: self.num_rows, :, first_column : self.column]
+        return moved
+
+    def _allocate_layer(self, keys: Tensor, values: Tensor) -> None:
+        # Zeros, not empty memory: masked columns have weight 0, and 0 times a stray NaN would still be NaN.
+        shapes = ((self.max_rows, x.shape[1], self.width, x.shape[3]) for x in (keys, values))
+        first, second = (x.new_zeros(shape) for x, shape in zip((keys, values), shapes, strict=True))
+        self.slabs.append((first, second))
+
+
+def slab_attention(
+    module: nn.Module,
+    query: Float[Tensor, "n Hq T D"],
+    key: Float[Tensor, "n H W D"],
+    value: Float[Tensor, "n H W E"],
+    attention_mask: Float[Tensor, "n 1 1 W"] | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Float[Tensor, "n T Hq E"], None]:
+    """Full attention for generation: several tokens attend causally (prefill), a single one to all of its row's columns.
+
+    The query heads that share a key head are folded into the query's length, so keys and values are read where they lie and
+    never repeated.
+
+    Raises:
+        ValueError: the model asks for something that full attention lacks (a sliding window, sinks, a soft cap, ...).
+    """
+    extras = sorted(name for name, v in kwargs.items() if v is not None and v is not False and name not in _HARMLESS)
+    if extras or dropout:
+        raise ValueError(
+            f"{type(module).__name__} asks its attention for {', '.join(extras) or 'dropout'}, which the engine's own attention"
+            " lacks: set own_attention: false on EmbeddedEngine"
+        )
+    if query.shape[2] > 1:
+        return sdpa_attention_forward(module, query, key, value, None, scaling=scaling, is_causal=True)
+    n, num_heads, _, head_dim = query.shape
+    folded = query.reshape(n, key.shape[1], num_heads // key.shape[1], head_dim)
+    scale = head_dim**-0.5 if scaling is None else scaling
+    if query.device.type == "cpu" and query.dtype == torch.float32:
+        scores = torch.matmul(folded * scale, key.transpose(2, 3))
+        if attention_mask is not None:
+            scores += attention_mask
+        output = torch.matmul(scores.softmax(dim=-1), value)
+    else:
+        # Scores stay in float32 inside the fused kernel, whatever the precision of the model.
+        mask = None if attention_mask is None else attention_mask.to(query.dtype)
+        output = nn.functional.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
+    return output.reshape(n, 1, num_heads, value.shape[3]), None
+
+
+def install_slab_attention() -> None:
+    """Put `slab_attention` into transformers' table of attention functions; it gets no mask other than the one handed to the model."""
+    if SLAB_ATTENTION in ALL_MASK_ATTENTION_FUNCTIONS:
+        raise ValueError(f"another package has registered a mask for {SLAB_ATTENTION}; the engine builds its own")
+    ALL_ATTENTION_FUNCTIONS.register(SLAB_ATTENTION, slab_attention)
