@@ -18,6 +18,7 @@ def token_scores(
     temperature: float = 1.0,
     chunk_size: int = 1024,
     with_entropy: bool = False,
+    detach_entropy: bool = False,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"] | None]:
     """Return the log-prob of each target and, on request, the entropy of its distribution (nats), both differentiable.
 
@@ -33,6 +34,7 @@ def token_scores(
         temperature: divides the logits, as in sampling.
         chunk_size: rows per chunk; changes memory and speed, not the result.
         with_entropy: also return the entropies; None otherwise.
+        detach_entropy: compute the entropies without a gradient, which saves work when they are only logged.
 
     Raises:
         ValueError: `temperature` is not positive, or `chunk_size` is below 1.
@@ -46,7 +48,8 @@ def token_scores(
         logits = head(chunk)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
         logprobs = logits.log_softmax(dim=-1)
-        return logprobs.gather(-1, chunk_targets[:, None]).squeeze(-1), _entropy(logprobs) if with_entropy else None
+        entropy = _entropy(logprobs.detach() if detach_entropy else logprobs) if with_entropy else None
+        return logprobs.gather(-1, chunk_targets[:, None]).squeeze(-1), entropy
 
     scores = []
     # `split`, not slices: the backward of a slice allocates the gradient of the whole tensor, once per chunk.

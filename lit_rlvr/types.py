@@ -8,12 +8,13 @@ never carries a loss. Dimensions: `B` completions, `T` tokens, `P` prompts, `G` 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+Batch = TypeVar("Batch", bound="_TensorBatch")
 FinishReason = Literal["stop", "length"]
 
 
@@ -112,15 +113,15 @@ class RolloutGroup:
 class _TensorBatch:
     """Shared behaviour of the batches: moving between devices and selecting rows."""
 
-    def to(self, device: torch.device | str, **kwargs: Any) -> Self:
+    def to(self: Batch, device: torch.device | str, **kwargs: Any) -> Batch:
         """Return the batch with every tensor on `device`."""
         return self._map(lambda x: x.to(device, **kwargs))
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+    def _map(self: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
         changed = {f.name: function(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
         return replace(self, **changed)
 
-    def rows(self, index: Int[Tensor, " N"]) -> Self:
+    def rows(self: Batch, index: Int[Tensor, " N"]) -> Batch:
         """Return the rows in `index`, trimmed to the longest of them."""
         chosen = self._map(lambda x: x[index])
         length = int(chosen.attention_mask.sum(dim=1).max())  # type: ignore[attr-defined]
@@ -185,6 +186,7 @@ class EvalBatch(_TensorBatch):
     """False for rows that only even out the ranks."""
 
 
+@runtime_checkable
 class RolloutPolicy(Protocol):
     """What the side of experience may ask of the policy that is being trained."""
 

@@ -1,0 +1,8 @@
+"""Callbacks of a run: weights to the engine, progress, rollouts and results to disk."""
+
+from lit_rlvr.callbacks.hf_export import HFExport
+from lit_rlvr.callbacks.phase_timer import PhaseTimer
+from lit_rlvr.callbacks.rollout_log import RolloutLog
+from lit_rlvr.callbacks.weight_sync import WeightSync
+
+__all__ = ["HFExport", "PhaseTimer", "RolloutLog", "WeightSync"]

@@ -15,9 +15,9 @@ def git_state(directory: str) -> dict[str, Any] | None:
     """Return the state of the git repository around a directory, or None without git, repository or commit.
 
     Returns:
-        `root`, `commit`, `branch`; `has_changes`, True when anything differs from the commit or is not under version control; and
-        `changes_hash`, the SHA-256 of the difference to the commit followed by names and contents of new source files (`SOURCES`),
-        or None where there is neither. Two runs with equal commit and hash ran the same code.
+        `root`, `commit`, `branch`; `has_changes`, True when anything differs from the commit or is not under version control;
+        `changes_hash`, the SHA-256 of the difference to the commit followed by names and contents of new source files
+        (`SOURCES`), or None where there is neither. Two runs with equal commit and hash ran the same code.
     """
     try:
         root = _git(directory, "rev-parse", "--show-toplevel").decode().strip()
@@ -47,4 +47,6 @@ def _changes_hash(root: str) -> str | None:
 def _git(directory: str, *arguments: str) -> bytes:
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     command = ["git", "-C", directory, *arguments]
-    return subprocess.run(command, capture_output=True, check=True, timeout=TIMEOUT, env=environment, stdin=subprocess.DEVNULL).stdout
+    return subprocess.run(
+        command, capture_output=True, check=True, timeout=TIMEOUT, env=environment, stdin=subprocess.DEVNULL
+    ).stdout

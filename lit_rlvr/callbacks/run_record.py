@@ -18,15 +18,21 @@ from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from lit_rlvr.callbacks.git_state import git_state
 
-ENVIRONMENT_VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED", "CUBLAS_WORKSPACE_CONFIG")
+ENVIRONMENT_VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "PYTHONHASHSEED",
+    "CUBLAS_WORKSPACE_CONFIG",
+)
 """Recorded when set: they change numbers or devices. No others are, because variables hold secrets."""
 
 
 class RunRecord(SaveConfigCallback):
     """Writes `config.yaml` and `environment.json` into the run's log directory (a URL works) when it starts, on rank 0.
 
-    `config.yaml` is the resolved configuration: every default, every interpolation replaced by its value. Given to `-c` it repeats
-    the run. `environment.json` holds
+    `config.yaml` is the resolved configuration: every default, every interpolation replaced by its value. Given to `-c` it
+    repeats the run. `environment.json` holds
 
     - `command` and `directory`: the command line and where it was given; `start_time` (UTC) and `seed`;
     - `python`, `platform`, `packages`: versions, of every installed package;
@@ -36,7 +42,7 @@ class RunRecord(SaveConfigCallback):
       changes, and a hash of them. None without git or a repository;
     - `earlier`: the records of earlier starts in the same directory (a resumed run), oldest first.
 
-    `validate` and `test` write `validate_config.yaml`, `test_environment.json` and so on, and leave the record of the training alone.
+    `validate` and `test` write `validate_config.yaml`, `test_environment.json` and so on: the record of the training stays.
 
     Args:
         parser: knows how to write the configuration.
@@ -65,7 +71,8 @@ class RunRecord(SaveConfigCallback):
         """Write both files once, under the names of the stage."""
         if self.already_saved:
             return
-        self._prefix = "" if stage == "fit" else f"{stage}_"
+        assert trainer.state.fn is not None
+        self._prefix = "" if stage == "fit" else f"{trainer.state.fn.value}_"
         self.config_filename = self._prefix + self.config_filename
         self._directory = str(trainer.log_dir)  # a collective: here on every rank, where save_config runs on rank 0 only
         super().setup(trainer, pl_module, stage)

@@ -29,6 +29,7 @@ def interpolations_below(section: str, args: Sequence[str]) -> list[str]:
     """Let `${trainer.max_epochs}` in a flag mean what it means in a file, where the keys of `section` are at the top.
 
     >>> interpolations_below("fit", ["--model.kl_coef=${trainer.max_epochs}"])
-    ['--model.kl_coef=${fit.trainer.max_epochs}']
+    ['--model.kl_coef=${[fit].trainer.max_epochs}']
     """
-    return [ABSOLUTE_INTERPOLATION.sub(f"${{{section}.", arg) if arg.startswith("--") or "${" in arg else arg for arg in args]
+    # Without the brackets jsonargparse would make the key relative to the flag's setting alone, where there is no other key.
+    return [ABSOLUTE_INTERPOLATION.sub(f"${{[{section}].", arg) for arg in args]

@@ -82,8 +82,15 @@ def duplicate_key(args: Sequence[str]) -> str | None:
     return None
 
 
+def settings_beside_init_args(names: Sequence[str], args: Sequence[str]) -> list[Setting]:
+    """Return the settings that stand beside the `init_args` or `class_path` of the class at `names`, where none belongs."""
+    settings = [setting for file in config_files(args) for setting in _file_settings(file)]
+    sections = {s.path[:-1] for s in settings if s.path[-1] in STRUCTURE and s.names == tuple(names)}
+    return [s for s in settings if s.path[:-1] in sections and s.path[-1] not in STRUCTURE]
+
+
 def _names_end_alike(wanted: tuple[str, ...], names: tuple[str, ...]) -> bool:
-    """True when `names` ends with the wanted key and contains the keys before it, in order."""
+    """Return whether `names` ends with the wanted key and contains the keys before it, in order."""
     if not wanted or not names or wanted[-1] != names[-1]:
         return False
     remaining = iter(names)

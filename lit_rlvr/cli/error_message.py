@@ -5,20 +5,26 @@ from collections.abc import Callable
 from importlib import import_module
 from inspect import isclass
 
-from lit_rlvr.cli.config_location import syntax_error
+from lit_rlvr.cli.config_location import settings_beside_init_args, syntax_error
 from lit_rlvr.cli.parse_report import Report, first_unknown
 from lit_rlvr.cli.suggestion import did_you_mean
 
-UNKNOWN_KEY = re.compile(r"(?:Group '(?P<group>[\w.]+)' does not accept o|Subcommand '\w+' does not accept o|O)ption '(?P<key>[^']+)'")
+UNKNOWN_KEY = re.compile(
+    r"(?:Group '(?P<group>[\w.]+)' does not accept o|Subcommand '\w+' does not accept o|O)ption '(?P<key>[^']+)'"
+)
 UNKNOWN_FLAG = re.compile(r"unrecognized arguments: --(?P<key>[^\s=]+)")
 UNKNOWN_NAME = re.compile(r"Expected a dot import path string: (?P<name>\S+)")
 UNKNOWN_ATTRIBUTE = re.compile(r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'")
+ABSTRACT = re.compile(r"Expected an instantiatable class, but (?P<path>[\w.]+) is abstract")
 UNKNOWN_MODULE = re.compile(r"Problem with given class_path '(?P<path>[\w.]+)':\s+No module named '(?P<module>[\w.]+)'")
 REQUIRED = re.compile(r"the following arguments are required: (?P<keys>.+)")
 MISSING_FILE = re.compile(r"File does not exist: '?(?P<file>[^'\n]+)'?")
+SUBCOMMAND = re.compile(
+    r"to be one of \{(?P<names>[\w,]+)\}, but|invalid choice: (?P<given>'[^']+') \(choose from (?P<choices>[^)]+)\)"
+)
 BAD_SYNTAX = re.compile("Problems parsing config")
 NO_CLASS = re.compile(r"Not a valid subclass of (?P<base>\w+)")
-EXPECTED = re.compile(r"Expected (?:an? )?(?P<type>[^\n]+?)(?:\. Got value: (?P<value>[^\n]*))?$", re.MULTILINE)
+EXPECTED = re.compile(r"Expected (?!a path)(?:an? )?(?P<type>[^\n]+?)(?:\. Got value: (?P<value>[^\n]*))?$", re.MULTILINE)
 GIVEN = re.compile(r"(?:Given|Got) value: (?P<value>[^\n]*)")
 
 
@@ -40,8 +46,8 @@ def _unknown_key(report: Report, found: re.Match[str]) -> str:
 
 def _unknown_flag(report: Report, found: re.Match[str]) -> str:
     unknown, known = first_unknown(found["key"].split("."), report.failures[-1].parser)
-    flags = [".".join([*unknown[:-1], name]) for name in known]
-    return f"unknown flag --{found['key']}.{did_you_mean('.'.join(unknown), flags)}"
+    flags = ["--" + ".".join([*unknown[:-1], name]) for name in known]
+    return f"unknown flag --{found['key']}.{did_you_mean(unknown[-1], flags)}"
 
 
 def _unknown_name(report: Report, found: re.Match[str]) -> str:
@@ -64,14 +70,25 @@ def _unknown_module(report: Report, found: re.Match[str]) -> str:
     return f"cannot import '{found['path']}' for {place}: there is no module '{found['module']}'. {mend}"
 
 
+def _abstract(report: Report, found: re.Match[str]) -> str:
+    place = report.place(report.keys_above(found.start()))
+    classes = ", ".join(report.classes_accepted(found.start()))
+    return f"{place} needs a class before its settings: {found['path']} is only the interface. Known: {classes}."
+
+
 def _required(report: Report, found: re.Match[str]) -> str:
     above = report.keys_above(found.start())
     keys = [".".join([*above, key.strip()]) for key in found["keys"].split(",")]
-    return f"missing setting, required but given in no file and no flag: {', '.join(f'--{key}' for key in keys)}"
+    return f"missing, but required: {', '.join(keys)}. Give it in a configuration file or as a flag."
 
 
 def _missing_file(report: Report, found: re.Match[str]) -> str:
     return f"configuration file not found: {found['file']}"
+
+
+def _subcommand(report: Report, found: re.Match[str]) -> str:
+    names = (found["names"] or found["choices"].replace("'", "").replace(" ", "")).split(",")
+    return f"expected one of {', '.join(names)}{', got ' + found['given'] if found['given'] else ' first'}."
 
 
 def _bad_syntax(report: Report, found: re.Match[str]) -> str:
@@ -79,12 +96,17 @@ def _bad_syntax(report: Report, found: re.Match[str]) -> str:
 
 
 def _no_class(report: Report, found: re.Match[str]) -> str:
-    place = report.place(report.keys_above(found.start()))
-    return f"{place} describes no {found['base']}: give its class path, or `class_path` and below it `init_args` with its settings."
+    keys = report.keys_above(found.start())
+    place, stray = report.place(keys), settings_beside_init_args(keys, report.args)
+    if stray:
+        return f"misplaced key '{stray[0].dotted}' ({stray[0].place}): beside `class_path`, settings stand below `init_args`."
+    return f"{place} describes no {found['base']}: give a class path, or `class_path` and `init_args` with its settings."
 
 
 def _wrong_type(report: Report, found: re.Match[str]) -> str:
-    alternatives = [re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", m["type"]) for m in EXPECTED.finditer(report.message, found.start())]
+    alternatives = [
+        re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", m["type"]) for m in EXPECTED.finditer(report.message, found.start())
+    ]
     types = [name for name in dict.fromkeys(alternatives) if name != "NoneType"]
     given = GIVEN.search(report.message, found.start())
     value = given["value"] if given else ""
@@ -97,8 +119,10 @@ EXPLANATIONS: list[tuple[re.Pattern[str], Callable[[Report, re.Match[str]], str]
     (UNKNOWN_NAME, _unknown_name),
     (UNKNOWN_ATTRIBUTE, _unknown_attribute),
     (UNKNOWN_MODULE, _unknown_module),
+    (ABSTRACT, _abstract),
     (REQUIRED, _required),
     (MISSING_FILE, _missing_file),
+    (SUBCOMMAND, _subcommand),
     (BAD_SYNTAX, _bad_syntax),
     (NO_CLASS, _no_class),
     (EXPECTED, _wrong_type),

@@ -3,20 +3,28 @@
 import argparse
 import re
 
+from lightning.pytorch.cli import LightningArgumentParser
+
 RST_ROLE = re.compile(r":[a-z:]+:`~?(?:[\w.]+\.)?(\w+)`")
 SENTENCE_END = re.compile(r"(?<!e\.g)(?<!i\.e)(?<=\w\w)[.!?](?=\s|$)")
 
-MORE_HELP = """settings of a class:
-  --model.help, --data.help [CLASS]      of the module and the data module
-  --model.objective.help CLASS           of any class inside them
-  --print_config                         the whole resolved configuration, as a file that can be given to -c"""
+MORE_HELP = (
+    "--model.help and --data.help show the settings of the module and the data module, --model.objective.help CLASS those "
+    "of a class inside them. --print_config prints the whole resolved configuration as a file that can be given to -c."
+)
 
 
-def shorten_help(parser: argparse.ArgumentParser) -> None:
-    """Cut the help of every option of the Trainer and its methods to one sentence, and say where the rest is."""
+def shorten_help(parser: LightningArgumentParser) -> None:
+    """Cut every option to one sentence, the usage to one line, and put the Trainer's many options last."""
     for action in parser._actions:
         if action.help and action.help is not argparse.SUPPRESS:
             action.help = first_sentence(action.help)
+        if action.dest.startswith("trainer.") and hasattr(action, "extra_help"):
+            action.extra_help = str  # no list of every subclass: `str()` is the empty text
+    assert parser.groups is not None
+    trainer = parser.groups["trainer"]
+    parser._action_groups = sorted(parser._action_groups, key=lambda group: group is trainer)
+    parser.usage = f"{parser.prog.replace(' [options]', '')} [-c FILE]... [--KEY VALUE]..."
     parser.epilog = MORE_HELP
 
 

@@ -22,9 +22,9 @@ def explain_interpolation(error: OmegaConfBaseException, section: str, args: Seq
     setting = find_setting([part for part in re.split(r"[.\[\]]+", key) if part not in STRUCTURE and not part.isdigit()], args)
     place = f"'{key}'" + (f" ({setting.place})" if setting else "")
     if isinstance(error, InterpolationKeyError):
-        wanted = re.search(r"resolved to '([^']+)'|Interpolation key '([^']+)'", str(error))
+        wanted = re.search(r"resolved to '([^']+)'", str(error)) or re.search(r"Interpolation key '([^']+)'", str(error))
         if wanted:
-            return f"{place} refers to {_missing(error, (wanted[1] or wanted[2]), section)}"
+            return f"{place} refers to {_missing(error, wanted[1].replace('[', '').replace(']', ''), section)}"
     if isinstance(error, UnsupportedInterpolationType):
         return f"{place}: {str(error).splitlines()[0]}. For an environment variable write ${{oc.env:NAME,default}}."
     return f"{place}: {str(error).splitlines()[0]}"

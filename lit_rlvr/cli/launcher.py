@@ -32,7 +32,9 @@ def launcher_overrides(environment: Mapping[str, str]) -> dict[str, str | int]:
     if "TORCHELASTIC_RUN_ID" in environment:
         world, local = int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"])
         if world % local:
-            raise ValueError(f"WORLD_SIZE={world} is no multiple of LOCAL_WORLD_SIZE={local}: start as many processes on every node")
+            raise ValueError(
+                f"WORLD_SIZE={world} is no multiple of LOCAL_WORLD_SIZE={local}: start as many processes on every node"
+            )
         settings.update(num_nodes=world // local)
         if not _names_devices(settings.get("devices"), local):
             settings["devices"] = local
@@ -40,7 +42,7 @@ def launcher_overrides(environment: Mapping[str, str]) -> dict[str, str | int]:
 
 
 def _names_devices(devices: str | int | None, count: int) -> bool:
-    """True for a list such as `2,3` of exactly `count` devices: it says which ones, which a number would lose."""
+    """Return whether this is a list such as `2,3` of `count` devices: it says which ones, which a number would lose."""
     return isinstance(devices, str) and "," in devices and len([d for d in devices.split(",") if d]) == count
 
 

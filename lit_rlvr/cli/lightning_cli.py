@@ -1,7 +1,6 @@
 """LightningCLI as this package uses it."""
 
 import os
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +14,17 @@ from lit_rlvr.cli.config_location import duplicate_key
 from lit_rlvr.cli.help_text import shorten_help
 from lit_rlvr.cli.interpolation import explain_interpolation
 from lit_rlvr.cli.launcher import launcher_overrides
-from lit_rlvr.cli.parser import Parser, configure_parsing
+from lit_rlvr.cli.mistakes import USAGE_ERROR, mistakes_explained
+from lit_rlvr.cli.parser import Parser
+from lit_rlvr.cli.parsing_settings import configure_parsing
 
-DEBUG_VARIABLE = "LIT_RLVR_DEBUG"
-"""Set to anything, it shows the traceback of an error in a constructor."""
+SUBCOMMANDS = {
+    "fit": "train, validating as configured",
+    "validate": "evaluate on the validation data",
+    "test": "evaluate on the test data",
+}
+
+ORDER = "Configuration files (-c) apply in the order given, then the flags."
 
 TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the DataModules shard; a second sampler on top would drop and repeat samples
@@ -34,6 +40,7 @@ class TrainingCLI(LightningCLI):
 
     Args:
         verb: name on the command line, and of the directory under `runs/` for the output.
+        purpose: what it does, one or two sentences for the help.
         module_class: base class and default of the `model` section.
         data_class: base class and default of the `data` section.
         args: what follows the verb.
@@ -42,10 +49,12 @@ class TrainingCLI(LightningCLI):
     def __init__(
         self,
         verb: str,
+        purpose: str,
         module_class: type[LightningModule],
         data_class: type[LightningDataModule],
         args: Sequence[str],
     ) -> None:
+        self._asked_for = next((arg for arg in args[:1] if arg in SUBCOMMANDS), None)
         configure_parsing()
         super().__init__(
             module_class,
@@ -54,7 +63,7 @@ class TrainingCLI(LightningCLI):
             save_config_kwargs={"overwrite": True, "command": ("lit-rlvr", verb, *args)},
             trainer_defaults={**TRAINER_DEFAULTS, "default_root_dir": f"runs/{verb}"},
             seed_everything_default=0,
-            parser_kwargs={"parser_mode": "omegaconf+", "prog": f"lit-rlvr {verb}"},
+            parser_kwargs={"parser_mode": "omegaconf+", "prog": f"lit-rlvr {verb}", "description": f"{purpose} {ORDER}"},
             parser_class=Parser,
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -62,23 +71,30 @@ class TrainingCLI(LightningCLI):
             auto_configure_optimizers=False,
         )
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Return the Trainer methods on offer, with the parameters the command line fills in itself."""
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Return the Trainer methods on offer, with the parameters the command line fills in itself.
+
+        That is the one asked for, or all of them: every parser takes a quarter of a second to build.
+        """
         offered = LightningCLI.subcommands()
-        return {name: offered[name] for name in ("fit", "validate", "test")}
+        return {name: offered[name] for name in SUBCOMMANDS if self._asked_for in (name, None)}
 
     def setup_parser(self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]) -> None:
         """Build the parsers. Files and flags belong after the subcommand, so the outer parser takes neither."""
         self.parser = Parser(**main_kwargs)
         self._subcommand_method_arguments: dict[str, list[str]] = {}
         self._add_subcommands(self.parser, **subparser_kwargs)
+        assert self.parser._subcommands_action is not None
+        for choice in self.parser._subcommands_action._choices_actions:
+            choice.help = SUBCOMMANDS[choice.dest]
+        for name, subparser in self._subcommand_parsers.items():
+            subparser.description = f"{self.parser.description} This one: {SUBCOMMANDS[name]}."
+            shorten_help(subparser)
 
     def add_arguments_to_parser(self, parser: Any) -> None:
-        """Make the base classes the defaults, and the help of foreign options one sentence each."""
+        """Make the base classes the defaults."""
         bases = {"model": self._model_class, "data": self._datamodule_class}
         parser.set_defaults({key: {"class_path": f"{base.__module__}.{base.__qualname__}"} for key, base in bases.items()})
-        shorten_help(parser)
 
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parse the command line; a mistake in it ends the program with exit code 2 and a short message."""
@@ -86,32 +102,23 @@ class TrainingCLI(LightningCLI):
         parser.args = given
         twice = duplicate_key(given)
         if twice:
-            parser.exit(2, f"error: {twice}\n")
+            parser.exit(USAGE_ERROR, f"error: {twice}\n")
         try:
             self.config = parser.parse_args(given)
         except OmegaConfBaseException as error:
-            parser.exit(2, f"error: {explain_interpolation(error, given[0], given)}\n")
+            parser.exit(USAGE_ERROR, f"error: {explain_interpolation(error, given[0], given)}\n")
 
     def before_instantiate_classes(self) -> None:
         """Take over what an external launcher decided; it wins over files and flags, because its processes already run."""
         trainer = self.config[self.subcommand].trainer
-        for name, value in launcher_overrides(os.environ).items():
-            trainer[name] = value
+        with mistakes_explained():
+            for name, value in launcher_overrides(os.environ).items():
+                trainer[name] = value
 
     def instantiate_classes(self) -> None:
         """Build the classes; a value that a constructor refuses is a mistake of the configuration, not a crash."""
-        try:
+        with mistakes_explained():
             super().instantiate_classes()
-        except (ValueError, FileNotFoundError) as error:
-            if os.environ.get(DEBUG_VARIABLE):
-                raise
-            self.parser.exit(2, f"error: {error}\n  {_origin(error)}; {DEBUG_VARIABLE}=1 shows the traceback\n")
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would let the checkpoint's hyper-parameters win over files and flags."""
-
-
-def _origin(error: Exception) -> str:
-    """Where an exception was raised: function, file and line."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"raised in {frame.name}, {frame.filename}:{frame.lineno}"

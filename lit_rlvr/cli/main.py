@@ -63,7 +63,7 @@ def _make_working_directory_importable() -> None:
 
 def _load(target: str) -> Callable[[list[str]], None]:
     module, function = target.split(":")
-    return getattr(import_module(module), function)  # type: ignore[no-any-return]
+    return getattr(import_module(module), function)
 
 
 def _exit_code(stop: SystemExit) -> int:

@@ -30,7 +30,8 @@ class Report(NamedTuple):
 
     def keys_above(self, position: int) -> list[str]:
         """Return the keys that lead to the text at `position`: the less indented `Parser key` lines before it."""
-        lines = self.message[: self.message.find("\n", position) % (len(self.message) + 1)].split("\n")
+        rest_of_line = self.message[position:].split("\n", 1)[0]
+        lines = (self.message[:position] + rest_of_line).split("\n")
         keys: list[str] = []
         limit = len(lines[-1]) - len(lines[-1].lstrip()) + 1
         for line in reversed(lines):
@@ -67,8 +68,8 @@ def make_report(failure: Failure, nested: Sequence[Failure], args: Sequence[str]
 
     Args:
         failure: of the outermost parser.
-        nested: failures of the parsers of classes, in the order in which they happened. Those of attempts that did not matter in
-            the end are not part of the outermost message and are left out.
+        nested: failures of the parsers of classes, in the order in which they happened. Those of attempts that did not matter
+            in the end are not part of the outermost message and are left out.
         args: the command line.
     """
     flat = _flat(failure.message)
@@ -86,7 +87,7 @@ def first_unknown(key: Sequence[str], parser: ArgumentParser) -> tuple[list[str]
 
 
 def _concrete_classes(types: Iterable[Any]) -> Iterator[type]:
-    """Yield the classes that annotations such as `dict[str, Base] | None` or `Callable[[X], Base]` accept, as far as they are loaded."""
+    """Yield the loaded classes that annotations such as `dict[str, Base] | None` or `Callable[[X], Base]` accept."""
     for annotation in types:
         if get_args(annotation):
             yield from _concrete_classes(get_args(annotation))

@@ -3,24 +3,13 @@
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
-from docstring_parser import DocstringStyle
-from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lit_rlvr.cli.error_message import explain
+from lit_rlvr.cli.mistakes import USAGE_ERROR
 from lit_rlvr.cli.parse_report import Failure, make_report
 
 _nested_failures: ContextVar[tuple[Failure, ...]] = ContextVar("_nested_failures", default=())
-
-
-def configure_parsing() -> None:
-    """Set what jsonargparse keeps globally: attribute docstrings are help, and `${...}` follows later files and flags."""
-    set_parsing_settings(
-        omegaconf_absolute_to_relative_paths=True,
-        docstring_parse_attribute_docstrings=True,
-        docstring_parse_style=DocstringStyle.GOOGLE,
-        config_read_mode_fsspec_enabled=True,
-    )
 
 
 class Parser(LightningArgumentParser):
@@ -38,7 +27,7 @@ class Parser(LightningArgumentParser):
         command_line = getattr(self, "parent_parser", self)
         failure = Failure(getattr(ex, "subcommand_parser", None) or self._chosen_subcommand(), message)
         report = make_report(failure, _nested_failures.get(), getattr(command_line, "args", []))
-        self.exit(2, f"error: {explain(report)}\n")
+        self.exit(USAGE_ERROR, f"error: {explain(report)}\n")
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         """Parse a command line, forgetting the failures of earlier ones."""
@@ -47,6 +36,6 @@ class Parser(LightningArgumentParser):
         return super().parse_args(*args, **kwargs)
 
     def _chosen_subcommand(self) -> "Parser":
-        """The parser of the subcommand on the command line, or this one."""
-        choices: dict[str, Parser] = self._subcommands_action.choices if self._subcommands_action else {}  # type: ignore[assignment]
+        """Return the parser of the subcommand on the command line, or this one."""
+        choices: dict[str, Parser] = self._subcommands_action.choices if self._subcommands_action else {}
         return next((choices[arg] for arg in getattr(self, "args", []) if arg in choices), self)

@@ -1,10 +1,14 @@
 """The nearest existing name, for error messages."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
-MAX_LISTED = 12
+MAX_LISTED = 24
 """When nothing is near, up to this many names are listed."""
+NEAR = 0.6
+"""Least similarity of a suggestion (difflib's ratio)."""
+MARGIN = 0.12
+"""How much less similar than the best a further suggestion may be."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -13,7 +17,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     Names of classes are compared by their last part and without regard to case, so that `GPRO` finds `pkg.grpo.GRPO`.
     """
     by_short_name = {full.rsplit(".", 1)[-1].lower(): full for full in sorted(set(known), reverse=True)}
-    near = get_close_matches(name.rsplit(".", 1)[-1].lower(), by_short_name, n=3, cutoff=0.6)
+    wanted = name.rsplit(".", 1)[-1].lower()
+    best = max((SequenceMatcher(None, short, wanted).ratio() for short in by_short_name), default=0.0)
+    near = get_close_matches(wanted, by_short_name, n=3, cutoff=max(NEAR, best - MARGIN))
     if near:
         return f" Did you mean {' or '.join(by_short_name[short] for short in near)}?"
     if 0 < len(by_short_name) <= MAX_LISTED:

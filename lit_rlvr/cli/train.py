@@ -13,7 +13,7 @@ def sft(args: list[str]) -> None:
     from lit_rlvr.data import SFTDataModule
     from lit_rlvr.modules import SFTModule
 
-    TrainingCLI("sft", SFTModule, SFTDataModule, args)
+    TrainingCLI("sft", "Supervised fine-tuning.", SFTModule, SFTDataModule, args)
 
 
 def rl(args: list[str]) -> None:
@@ -23,7 +23,10 @@ def rl(args: list[str]) -> None:
     from lit_rlvr.data import RolloutDataModule
     from lit_rlvr.modules import RLModule
 
-    TrainingCLI("rl", RLModule, RolloutDataModule, args)
+    purpose = (
+        "Reinforcement learning with verifiable rewards. One epoch of the Trainer is one RL iteration: sample, score, update."
+    )
+    TrainingCLI("rl", purpose, RLModule, RolloutDataModule, args)
 
 
 def _import_rooms() -> None:

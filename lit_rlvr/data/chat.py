@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
@@ -20,12 +21,15 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
         FileNotFoundError: when there is none.
         ValueError: when it has no end-of-sequence token.
     """
+    folder = Path(name_or_path)
+    if folder.is_dir() and not [*folder.glob("*token*"), *folder.glob("vocab*")]:
+        raise FileNotFoundError(f"no tokenizer at {name_or_path!r}: the folder holds no tokenizer files")
     try:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path)
     except OSError as error:
         raise FileNotFoundError(
-            f"no tokenizer at {name_or_path!r}: it is neither a folder with a tokenizer nor a model of the Hugging Face hub that "
-            f"could be downloaded ({str(error).splitlines()[0]})"
+            f"no tokenizer at {name_or_path!r}: it is neither a folder with a tokenizer nor a model of the Hugging Face hub "
+            f"that could be downloaded ({str(error).splitlines()[0]})"
         ) from error
     end_token_id(tokenizer)
     return tokenizer
@@ -39,14 +43,14 @@ def end_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """
     if tokenizer.eos_token_id is None:
         raise ValueError(
-            f"the tokenizer {tokenizer.name_or_path!r} has no end-of-sequence token, so no response could ever end: set `eos_token` "
-            "in its tokenizer_config.json"
+            f"the tokenizer {tokenizer.name_or_path!r} has no end-of-sequence token, so no response could end: "
+            "set `eos_token` in its tokenizer_config.json"
         )
     return int(tokenizer.eos_token_id)
 
 
 def stop_token_ids(tokenizer: PreTrainedTokenizerBase, model: str) -> tuple[int, ...]:
-    """Return every token that ends a completion: the tokenizer's, and those of the model's generation_config.json where there is one.
+    """Return every token that ends a completion: the tokenizer's, and those of a generation_config.json where there is one.
 
     Args:
         tokenizer: its end-of-sequence token comes first.
@@ -70,8 +74,8 @@ def render_prompt(
     """
     if not tokenizer.chat_template:
         raise ValueError(
-            f"the tokenizer {tokenizer.name_or_path!r} has no chat template: put a `chat_template.jinja` into its folder, or use the "
-            "tokenizer of the model's chat version"
+            f"the tokenizer {tokenizer.name_or_path!r} has no chat template: put a `chat_template.jinja` into its folder, or "
+            "use the tokenizer of the model's chat version"
         )
     conversation = [dict(message) for message in messages]
     try:

@@ -56,4 +56,3 @@ def _sequences(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[in
     attention_mask = pad_right([[1] * (len(p) + len(r)) for p, r in pairs], torch.bool)
     loss_mask = pad_right([[0] * len(p) + [1] * len(r) for p, r in pairs], torch.bool)
     return input_ids, attention_mask, loss_mask
-

@@ -28,7 +28,9 @@ def column(row: Row, path: str, setting: str) -> Any:
     for depth, part in enumerate(parts):
         inside = _children(value)
         if part not in inside:
-            raise ValueError(f"{row.place}: {_missing(path, '.'.join(parts[:depth]), part, list(inside))}; `{setting}` names it")
+            raise ValueError(
+                f"{row.place}: {_missing(path, '.'.join(parts[:depth]), part, list(inside))}; `{setting}` names it"
+            )
         value = inside[part]
     return value
 

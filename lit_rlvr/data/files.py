@@ -12,7 +12,8 @@ class PromptFile(PromptSource):
     """Prompts of JSON-lines or Parquet files.
 
     Args:
-        path: any fsspec path or URL, globs allowed: `.jsonl`, `.ndjson` or `.json` with one object a line (also compressed), `.parquet`.
+        path: any fsspec path or URL, globs allowed: `.jsonl`, `.ndjson` or `.json` with one object a line (also compressed),
+            or `.parquet`.
         fields: which columns to read.
         system: a system message before every prompt.
         source: the data set's name, for metrics by source; None takes the file's name without its endings.
@@ -48,7 +49,8 @@ class ConversationFile(ConversationSource):
     """Supervised examples of JSON-lines or Parquet files.
 
     Args:
-        path: any fsspec path or URL, globs allowed: `.jsonl`, `.ndjson` or `.json` with one object a line (also compressed), `.parquet`.
+        path: any fsspec path or URL, globs allowed: `.jsonl`, `.ndjson` or `.json` with one object a line (also compressed),
+            or `.parquet`.
         fields: which columns to read.
         system: a system message before every prompt.
         source: the data set's name; None takes the file's name without its endings.

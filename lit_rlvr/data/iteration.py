@@ -1,17 +1,19 @@
 """One RL iteration: collected groups become the rows and the optimizer steps that are trained on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
 
-from lit_rlvr.advantages import AdvantageEstimator
 from lit_rlvr.batching import balanced_runs, shuffled
 from lit_rlvr.data.collate import collate_rollouts, stamp_weights
+from lit_rlvr.data.collecting import CollectedGroups
+from lit_rlvr.data.settings import IterationConfig
 from lit_rlvr.ops import Reduction
 from lit_rlvr.seeding import derive_seed
-from lit_rlvr.types import RolloutBatch, RolloutGroup
+from lit_rlvr.types import RolloutBatch
 
 
 @dataclass(frozen=True)
@@ -48,39 +50,24 @@ class Iteration:
 
 
 def build_iteration(
-    groups: Sequence[RolloutGroup],
-    filler: RolloutGroup,
-    index: int,
-    num_mini_batches: int,
-    ppo_epochs: int,
-    temperature: float,
-    seed: int,
+    collected: CollectedGroups, index: int, config: IterationConfig, temperature: float, seed: int
 ) -> Iteration:
     """Lay out the kept groups as rows, and deal the groups to the mini-batches of each PPO epoch.
 
-    Groups stay whole within a mini-batch and are dealt in a new random order in each epoch. When `groups` is empty, a row of
-    `filler` stands in, without weight.
+    Groups stay whole within a mini-batch and are dealt in a new random order in each epoch. When every group was filtered, a
+    completion that is not trained on stands in, without weight.
     """
-    rollouts = [rollout for group in groups for rollout in group.rollouts]
-    batch = collate_rollouts(rollouts or filler.rollouts[:1], temperature)
-    rows, start = [], 0
-    for group in groups:
-        rows.append(list(range(start, start + len(group.rollouts))))
-        start += len(group.rollouts)
+    rollouts = [rollout for group in collected.kept for rollout in group.rollouts]
+    batch = collate_rollouts(rollouts or collected.seen[0].rollouts[:1], temperature)
+    ends = list(accumulate(len(group.rollouts) for group in collected.kept))
+    rows = [list(range(end - len(group.rollouts), end)) for group, end in zip(collected.kept, ends, strict=True)]
     steps = []
-    for epoch in range(ppo_epochs):
-        order = shuffled(len(groups), derive_seed(seed, "mini-batches", index, epoch)).tolist()
-        for mini_batch in range(num_mini_batches):
-            dealt = order[mini_batch::num_mini_batches]
-            steps.append([row for position in dealt for row in rows[position]])
-    return Iteration(index, batch, steps)
-
-
-def with_advantages(group: RolloutGroup, estimator: AdvantageEstimator) -> RolloutGroup:
-    """Return the group with the advantage of each completion. Every completion must have been judged."""
-    advantages = estimator(torch.tensor(group.rewards)).tolist()
-    rollouts = [replace(r, advantage=a) for r, a in zip(group.rollouts, advantages, strict=True)]
-    return replace(group, rollouts=tuple(rollouts))
+    for epoch in range(config.ppo_epochs):
+        order = shuffled(len(rows), derive_seed(seed, "mini-batches", index, epoch)).tolist()
+        for mini_batch in range(config.num_mini_batches):
+            dealt = order[mini_batch :: config.num_mini_batches]
+            steps.append([row for group in dealt for row in rows[group]])
+    return Iteration(index, replace(batch, stats=collected.statistics()), steps)
 
 
 def _inert(batch: RolloutBatch) -> RolloutBatch:

@@ -13,7 +13,7 @@ QUESTION = "{question}"
 
 @dataclass(frozen=True)
 class PromptFields:
-    """Which columns make a prompt. A name with dots goes into nested objects and lists: `reward_model.ground_truth`, `final_answer.0`."""
+    """Which columns make a prompt. Dots go into nested objects and lists: `reward_model.ground_truth`, `final_answer.0`."""
 
     prompt: str = "question"
     """The question as a string, or a list of chat messages that ends with a user turn."""
@@ -26,11 +26,11 @@ class PromptFields:
     metadata: tuple[str, ...] = ()
     """Columns a reward function needs besides the answer; they keep their names."""
     answer_pattern: str | None = None
-    r"""Regular expression with one group that takes the answer out of a longer string, by its last match: `#### (.+)` for GSM8K."""
+    """Regular expression whose one group, in its last match, is the answer: `#### (.+)` for GSM8K. None takes everything."""
     strip_commas: bool = False
     """Remove the commas of the answer: `1,234` becomes `1234`."""
     template: str = QUESTION
-    r"""The last user turn, with the question in place of `{question}`: `{question}\nPut the answer in \boxed{}.`. Other braces stay as they are."""
+    r"""The last user turn, `{question}` being the question: `{question}\nPut the answer in \boxed{}.` (other braces stay)."""
 
     def __post_init__(self) -> None:
         """Reject a template without a question and a pattern that cannot work."""
@@ -41,7 +41,7 @@ class PromptFields:
 
 @dataclass(frozen=True)
 class ConversationFields:
-    """Which columns make a supervised example. A name with dots goes into nested objects and lists."""
+    """Which columns make a supervised example. Dots go into nested objects and lists."""
 
     prompt: str = "question"
     """The question as a string, or a list of chat messages."""
@@ -52,7 +52,7 @@ class ConversationFields:
     source: str | None = None
     """The data set's name; None gives every row the name of the file or hub data set."""
     template: str = QUESTION
-    r"""The last user turn, with the question in place of `{question}`. Other braces stay as they are."""
+    """The last user turn, `{question}` being the question (other braces stay)."""
 
     def __post_init__(self) -> None:
         """Reject a template without a question."""
@@ -63,7 +63,7 @@ def prompt_from_row(row: Row, fields: PromptFields, number: int, system: str | N
     """Return the prompt of a row.
 
     Raises:
-        ValueError: naming file, row and column, when a column is missing, empty or of a wrong type, or the answer does not match.
+        ValueError: naming file, row and column, when one is missing, empty or of a wrong type, or the answer does not match.
     """
     messages = read_messages(column(row, fields.prompt, "fields.prompt"), row.place, fields.prompt)
     check_prompt(messages, row.place, fields.prompt)
@@ -80,7 +80,7 @@ def conversation_from_row(row: Row, fields: ConversationFields, number: int, sys
     """Return the supervised example of a row.
 
     Raises:
-        ValueError: naming file, row and column, when a column is missing, empty or of a wrong type.
+        ValueError: naming file, row and column, when one is missing, empty or of a wrong type.
     """
     messages = read_messages(column(row, fields.prompt, "fields.prompt"), row.place, fields.prompt)
     if fields.response is None:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that share the data."""
+    """The place of a process among those that share the data."""
 
     rank: int = 0
     world_size: int = 1

@@ -1,6 +1,5 @@
 """The rollout DataModule: one epoch of its train loader is one RL iteration."""
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,8 +8,9 @@ from lightning.pytorch import LightningDataModule
 
 from lit_rlvr.advantages import AdvantageEstimator, GroupRelative
 from lit_rlvr.data.chat import load_tokenizer, stop_token_ids, tokenize_prompts
+from lit_rlvr.data.collecting import collect_groups
 from lit_rlvr.data.evaluation import collate_evaluation
-from lit_rlvr.data.iteration import Iteration, build_iteration, with_advantages
+from lit_rlvr.data.iteration import Iteration, build_iteration
 from lit_rlvr.data.loaders import LazyLoader
 from lit_rlvr.data.prompt_stream import ShuffledStream
 from lit_rlvr.data.ranks import Ranks
@@ -18,22 +18,21 @@ from lit_rlvr.data.settings import EvaluationConfig, IterationConfig, PromptForm
 from lit_rlvr.data.sources import PromptSource
 from lit_rlvr.rewards.base import RewardFunction
 from lit_rlvr.rewards.rubric import Rubric
-from lit_rlvr.rollout.collector import Collector, survivors
+from lit_rlvr.rollout.collector import Collector
 from lit_rlvr.rollout.embedded import EmbeddedEngine
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.rollout.filters import GroupFilter
-from lit_rlvr.rollout.statistics import rollout_statistics
 from lit_rlvr.types import EvalBatch, Prompt, RolloutBatch, RolloutGroup, RolloutPolicy
 
 RolloutObserver = Callable[[Sequence[RolloutGroup], int, str], None]
-"""Called with all groups, the iteration and the stage (`train`, `validation`, `test`) whenever rollouts were judged."""
+"""Called with all groups, the iteration and the stage (`train`, `validation`, `test`) once they are judged."""
 
 
 class RolloutDataModule(LightningDataModule):
     """Collects rollouts from the current policy and hands them out in micro-batches.
 
-    An iteration: draw prompts, generate a group of completions for each, judge them, filter, compute advantages, score them with
-    the policy, and deal them to `ppo_epochs * num_mini_batches` optimizer steps. Each optimizer step has
+    An iteration: draw prompts, generate a group of completions for each, judge them, filter, compute advantages, score them
+    with the policy, and deal them to `ppo_epochs * num_mini_batches` optimizer steps. Each optimizer step has
     `trainer.accumulate_grad_batches` micro-batches per rank, balanced by tokens.
 
     Args:
@@ -73,6 +72,8 @@ class RolloutDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if sampling.temperature == 0:
+            raise ValueError("data.sampling.temperature is 0: greedy completions of a group would all be the same")
         self.format = format
         self.sources = {"train": train, "validation": val, "test": test}
         self.rubric = Rubric(rewards, reward_weights, accuracy, max_error_rate=max_error_rate)
@@ -87,7 +88,6 @@ class RolloutDataModule(LightningDataModule):
         self.prompts: dict[str, list[Prompt]] = {}
         self.ranks = Ranks()
         self._policy: RolloutPolicy | None = None
-        self._weight_version = 0
         self._stream: ShuffledStream[Prompt] | None = None
         self._next_iteration = 0
         self._current: Iteration | None = None
@@ -117,11 +117,10 @@ class RolloutDataModule(LightningDataModule):
         self.engine.close()
         self.rubric.close()
 
-    def update_weights(self, policy: RolloutPolicy, version: int) -> None:
-        """Hand the policy's current weights to the engine. Rollouts are refused unless this was called for the current step."""
+    def connect(self, policy: RolloutPolicy, current_version: Callable[[], int]) -> None:
+        """Generate from this policy; `current_version` counts the optimizer steps it has taken."""
         self._policy = policy
-        self._weight_version = version
-        self.engine.update_weights(policy, version)
+        self.collector.connect(policy, current_version)
 
     # -- loaders --------------------------------------------------------------------------------------------------------
 
@@ -159,57 +158,29 @@ class RolloutDataModule(LightningDataModule):
                 self._cursor += 1
                 yield micro_batch
 
-    # -- collecting -----------------------------------------------------------------------------------------------------
+    # -- generating -----------------------------------------------------------------------------------------------------
 
     def _collect(self) -> Iteration:
-        """Generate, judge and filter until the iteration is full or the rounds are used up, then score with the policy."""
-        kept: list[RolloutGroup] = []
-        seen: list[RolloutGroup] = []
-        rounds = 0
-        while len(kept) < self.iteration.num_prompts and rounds < self.iteration.max_rounds:
-            missing = self.iteration.num_prompts - len(kept)
-            assert self._stream is not None
-            prompts = self._stream.draw(self.iteration.prompts_per_round or missing)
-            groups = self._generate(prompts, self.iteration.group_size, self.sampling, "rollout", self._next_iteration)
-            candidates = [survivors(group, self.iteration.drop_truncated) for group in groups]
-            kept += [group for group in candidates if group.rollouts and all(f.keep(group) for f in self.filters)]
-            seen += groups
-            rounds += 1
-        kept = [with_advantages(group, self.advantages) for group in kept[: self.iteration.num_prompts]]
-        self._notify(_with_kept_advantages(seen, kept), self._next_iteration, "train")
-        return self._score(kept, seen, rounds)
-
-    def _score(self, kept: list[RolloutGroup], seen: list[RolloutGroup], rounds: int) -> Iteration:
-        index = self._next_iteration
-        if not kept:
-            warnings.warn(
-                f"iteration {index}: the filters rejected all {len(seen)} groups; its optimizer steps are skipped", stacklevel=2
-            )
-        config = self.iteration
-        iteration = build_iteration(
-            kept, seen[0], index, config.num_mini_batches, config.ppo_epochs, self.sampling.temperature, self.seed
+        """Collect an iteration and score it with the policy."""
+        assert self._stream is not None
+        collected = collect_groups(
+            lambda prompts: self._generate(prompts, self.iteration.group_size, self.sampling, "rollout", self._next_iteration),
+            self._stream,
+            self.iteration,
+            self.filters,
+            self.advantages,
         )
+        self._notify(collected.with_advantages(), self._next_iteration, "train")
+        iteration = build_iteration(collected, self._next_iteration, self.iteration, self.sampling.temperature, self.seed)
         assert self._policy is not None
-        batch = self._policy.score(iteration.batch)
-        stats = rollout_statistics(seen) | {
-            "rollout/groups_generated": float(len(seen)),
-            "rollout/groups_kept": float(len(kept)),
-            "rollout/rounds": float(rounds),
-        }
         self._next_iteration += 1
-        return replace(iteration, batch=replace(batch, stats=stats))
+        return replace(iteration, batch=self._policy.score(iteration.batch))
 
     def _generate(
         self, prompts: Sequence[Prompt], group_size: int, params: SamplingParams, stream: str, iteration: int
     ) -> list[RolloutGroup]:
-        """Collect groups for all prompts, shared among the ranks, and return all of them on every rank."""
-        if self._policy is None or self.engine.weight_version != self._weight_version:
-            raise RuntimeError(
-                f"the engine holds weights of version {self.engine.weight_version}, the policy is at {self._weight_version}: "
-                "rollouts would not come from the current policy (is the WeightSync callback missing?)"
-            )
-        mine = self.collector.collect(self.ranks.share(prompts), group_size, params, stream, iteration)
-        return self.ranks.gather(mine)
+        """Share the prompts among the ranks, and return all groups on every rank."""
+        return self.ranks.gather(self.collector.collect(self.ranks.share(prompts), group_size, params, stream, iteration))
 
     def _notify(self, groups: Sequence[RolloutGroup], iteration: int, stage: str) -> None:
         for observer in self.rollout_observers:
@@ -218,24 +189,20 @@ class RolloutDataModule(LightningDataModule):
     # -- evaluation -----------------------------------------------------------------------------------------------------
 
     def _evaluation_loader(self, stage: str) -> LazyLoader[EvalBatch] | list[Any]:
-        prompts = self.prompts.get(stage)
-        if not prompts:
-            return []
+        prompts = self.prompts.get(stage, [])
         size = self.evaluation.batch_prompts * self.ranks.world_size
         chunks = [prompts[start : start + size] for start in range(0, len(prompts), size)]
-        return LazyLoader(len(chunks), lambda: (self._evaluate(chunk, stage) for chunk in chunks))
+        return LazyLoader(len(chunks), lambda: (self._evaluate(chunk, stage) for chunk in chunks)) if chunks else []
 
     def _evaluate(self, prompts: Sequence[Prompt], stage: str) -> EvalBatch:
-        """Judge completions of the prompts; every rank returns its own share, evened out with rows that do not count."""
+        """Judge completions of the prompts. The seeds are the same at every evaluation: scores of two models can be compared."""
         sampling = self.evaluation.sampling or self.sampling
         sampled = self._generate(prompts, self.evaluation.group_size, sampling, stage, 0)
         greedy = None
         if self.evaluation.greedy:
             greedy = self._generate(prompts, 1, replace(sampling, temperature=0.0), f"{stage}-greedy", 0)
         self._notify(sampled, self._next_iteration, stage)
-        mine = self.ranks.share(range(len(prompts)))
-        rows = mine or [0]
-        return collate_evaluation([sampled[i] for i in rows], greedy and [greedy[i] for i in rows], len(mine))
+        return collate_evaluation(sampled, greedy, self.ranks)
 
     # -- state ----------------------------------------------------------------------------------------------------------
 
@@ -257,12 +224,3 @@ class RolloutDataModule(LightningDataModule):
         self._next_iteration = state_dict["next_iteration"]
         self._cursor = state_dict["cursor"]
         self._current = Iteration.from_state_dict(state_dict["current"]) if state_dict["current"] else None
-
-
-def _with_kept_advantages(seen: Sequence[RolloutGroup], kept: Sequence[RolloutGroup]) -> list[RolloutGroup]:
-    """Return all groups, with the advantages of those that are trained on."""
-    advantages = {(r.prompt.id, id(r.completion)): r.advantage for group in kept for r in group.rollouts}
-    return [
-        replace(g, rollouts=tuple(replace(r, advantage=advantages.get((r.prompt.id, id(r.completion)), 0.0)) for r in g.rollouts))
-        for g in seen
-    ]

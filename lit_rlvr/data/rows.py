@@ -29,12 +29,13 @@ def read_rows(path: str) -> Iterator[Row]:
     """Yield the rows of a file, or of every file of a glob in the order of their names.
 
     Args:
-        path: any fsspec path or URL, globs allowed. `.jsonl`, `.ndjson` and `.json` hold one JSON object a line and may be compressed
-            (`.gz`, `.bz2`, `.xz`, `.zip`); `.parquet` needs the extra `lit_rlvr[data]`.
+        path: any fsspec path or URL, globs allowed. `.jsonl`, `.ndjson` and `.json` hold one JSON object a line and may be
+            compressed (`.gz`, `.bz2`, `.xz`, `.zip`); `.parquet` needs the extra `lit_rlvr[data]`.
 
     Raises:
         FileNotFoundError: when nothing matches `path`.
-        ValueError: for an unknown suffix, an empty or damaged file, a blank line between rows, malformed JSON, or a row that is not an object.
+        ValueError: for an unknown suffix, an empty or damaged file, a blank line between rows, malformed JSON, or a row that
+            is not an object.
         ImportError: for a Parquet file without `pyarrow`.
     """
     filesystem, inner_path = fsspec.core.url_to_fs(path)
@@ -54,7 +55,11 @@ def _matching_files(filesystem: AbstractFileSystem, inner_path: str, path: str) 
         return [inner_path]
     found = sorted(filesystem.glob(inner_path)) if any(magic in inner_path for magic in "*?[") else []
     if not found:
-        what = "is a folder, not a file; give a pattern such as its '/*.jsonl'" if filesystem.isdir(inner_path) else "matches no file"
+        what = (
+            "is a folder, not a file; give a pattern such as its '/*.jsonl'"
+            if filesystem.isdir(inner_path)
+            else "matches no file"
+        )
         raise FileNotFoundError(f"{path!r} {what} (set by `path` of the source in the configuration)")
     return found
 

@@ -9,17 +9,23 @@ from lit_rlvr.rollout.engine import SamplingParams
 
 
 @dataclass(frozen=True)
-class PromptFormat:
+class ChatFormat:
     """How messages become tokens."""
 
     tokenizer: str
     """Hugging Face name or folder of a tokenizer with a chat template."""
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments for the chat template, such as `enable_thinking`."""
+
+
+@dataclass(frozen=True)
+class PromptFormat(ChatFormat):
+    """How messages become tokens, and how many tokens they may become."""
+
     max_prompt_tokens: int = 1024
     """Longest prompt."""
     drop_long_prompts: bool = False
     """Leave longer prompts out, with a warning that counts them, instead of stopping."""
-    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments for the chat template, such as `enable_thinking`."""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from lit_rlvr.batching import balanced_runs, within_token_budget
-from lit_rlvr.data.chat import EncodedConversation, encode_conversations, load_tokenizer
+from lit_rlvr.data.chat import load_tokenizer
 from lit_rlvr.data.collate import collate_sft
+from lit_rlvr.data.encoding import EncodedConversation, encode_conversations
 from lit_rlvr.data.loaders import LazyLoader
 from lit_rlvr.data.prompt_stream import ShuffledStream
 from lit_rlvr.data.ranks import Ranks
-from lit_rlvr.data.settings import PromptFormat
+from lit_rlvr.data.settings import ChatFormat
 from lit_rlvr.data.sources import ConversationSource
 from lit_rlvr.types import SFTBatch
 
@@ -38,7 +39,7 @@ class SFTDataModule(LightningDataModule):
 
     def __init__(
         self,
-        format: PromptFormat,
+        format: ChatFormat,
         train: ConversationSource,
         val: ConversationSource | None = None,
         test: ConversationSource | None = None,
@@ -72,8 +73,9 @@ class SFTDataModule(LightningDataModule):
         for name in {"fit": ("train", "validation"), "validate": ("validation",), "test": ("test",)}.get(stage, ()):
             source = self.sources[name]
             if source is not None and name not in self.rows:
+                conversations = source.load()
                 self.rows[name] = encode_conversations(
-                    self.tokenizer, source.load(), self.format.template_kwargs, self.max_tokens, self.drop_long
+                    self.tokenizer, conversations, self.format, self.max_tokens, self.drop_long
                 )
         if "train" in self.rows and self._stream is None:
             self._stream = ShuffledStream(self.rows["train"], self.seed)
@@ -122,14 +124,14 @@ class SFTDataModule(LightningDataModule):
     def _micro_batches(self, rows: list[EncodedConversation]) -> list[SFTBatch]:
         """Return this rank's micro-batches of an optimizer step, weighted over all of them."""
         whole = collate_sft([row.prompt for row in rows], [row.response for row in rows])
-        runs = balanced_runs([len(row.prompt) + len(row.response) for row in rows], self.ranks.world_size * self._per_step)
+        runs = balanced_runs([row.length for row in rows], self.ranks.world_size * self._per_step)
         return [_select(whole, run) for run in runs[self.ranks.rank :: self.ranks.world_size]]
 
     def _evaluation_loader(self, stage: str) -> LazyLoader[SFTBatch] | list[Any]:
         rows = self.rows.get(stage)
         if not rows:
             return []
-        runs = within_token_budget([len(row.prompt) + len(row.response) for row in rows], self.eval_batch_tokens)
+        runs = within_token_budget([row.length for row in rows], self.eval_batch_tokens)
         runs += [[] for _ in range(-len(runs) % self.ranks.world_size)]
         mine = self.ranks.share(runs)
 

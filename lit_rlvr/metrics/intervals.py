@@ -37,7 +37,7 @@ class Estimate:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def wilson_interval(successes: float | int, total: int, confidence: float = 0.95) -> Estimate:
+def wilson_interval(successes: float, total: int, confidence: float = 0.95) -> Estimate:
     """Score interval of a share of problems (Wilson 1927), for values that are 0 or 1 per problem.
 
     It holds its level near 0 and 1 and for few problems, where the normal interval collapses. `successes` may be a sum of

@@ -126,6 +126,13 @@ class PolicyModule(LightningModule):
         self.log_dict({f"{prefix}/{name}": value for name, value in statistics.compute().items()})
         statistics.reset()
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Start an epoch with empty statistics, also after a resume from its predecessor's last step, which ends no epoch."""
+        if batch_idx == 0:
+            for metric in self.children():
+                if isinstance(metric, TokenStatistics):
+                    metric.reset()
+
     def on_train_epoch_end(self) -> None:
         """Log the statistics of the epoch and the learning rate."""
         self.log_statistics(self.step_statistics, "train")

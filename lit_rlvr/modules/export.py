@@ -1,12 +1,12 @@
 """Exporting a trained policy as a Hugging Face folder."""
 
+import copy
 import tempfile
 from pathlib import Path
 
 import fsspec
 import torch
-from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lit_rlvr.modules.loading import LoRAConfig, PolicyConfig
 from lit_rlvr.modules.policy import Policy
@@ -57,9 +57,7 @@ def export_checkpoint(checkpoint: str, path: str, tokenizer: str | None = None) 
     export_policy(policy, AutoTokenizer.from_pretrained(tokenizer or config.path), path)
 
 
-def _merged(policy: Policy) -> nn.Module:
+def _merged(policy: Policy) -> PreTrainedModel:
     if policy.config.lora is None:
-        return policy.model
-    import copy
-
-    return copy.deepcopy(policy.model).merge_and_unload()  # type: ignore[operator]
+        return policy.causal_lm
+    return copy.deepcopy(policy.model).merge_and_unload()  # type: ignore[operator, return-value]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from lit_rlvr.seeding import derive_seed
@@ -15,7 +16,7 @@ class LoRAConfig:
 
     rank: int = 16
     """Rank of the update of each adapted matrix."""
-    alpha: float = 32.0
+    alpha: int = 32
     """The update is scaled by `alpha / rank`."""
     target_modules: list[str] | Literal["all-linear"] = "all-linear"
     """Names of the linear layers to adapt, or all of them but the language-model head."""
@@ -44,7 +45,7 @@ class PolicyConfig:
     """Train low-rank adapters instead of the whole model."""
 
 
-def build_model(config: PolicyConfig) -> PreTrainedModel:
+def build_model(config: PolicyConfig) -> nn.Module:
     """Build the model on the current default device, ready to train.
 
     Dropout is set to 0 throughout: with it, the ratio of an unchanged policy to itself would not be 1.
@@ -62,13 +63,9 @@ def build_model(config: PolicyConfig) -> PreTrainedModel:
         model = AutoModelForCausalLM.from_pretrained(
             config.path, config=hf_config, dtype=dtype, attn_implementation=config.attn_implementation
         )
-    if config.lora is not None:
-        model = _with_lora(model, config.lora, config.init_seed)
     if config.gradient_checkpointing:
-        if config.lora is not None:
-            model.enable_input_require_grads()
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return model
+    return model if config.lora is None else _with_lora(model, config.lora, config.init_seed)
 
 
 def _read_config(path: str) -> PretrainedConfig:
@@ -85,7 +82,7 @@ def _read_config(path: str) -> PretrainedConfig:
     return config
 
 
-def _with_lora(model: PreTrainedModel, lora: LoRAConfig, seed: int) -> PreTrainedModel:
+def _with_lora(model: PreTrainedModel, lora: LoRAConfig, seed: int) -> nn.Module:
     try:
         import peft
     except ImportError as error:

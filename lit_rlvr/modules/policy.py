@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from lit_rlvr.batching import within_token_budget
 from lit_rlvr.modules.loading import PolicyConfig, build_model
@@ -45,7 +46,7 @@ class Policy(nn.Module):
             self._reference = (build_model(replace(config, gradient_checkpointing=False)).eval().requires_grad_(False),)
 
     @property
-    def causal_lm(self) -> nn.Module:
+    def causal_lm(self) -> PreTrainedModel:
         """The Hugging Face model itself, without a LoRA wrapper."""
         return _causal_lm(self.model)
 
@@ -63,33 +64,18 @@ class Policy(nn.Module):
         with_entropy_gradient: bool = False,
     ) -> PolicyScores:
         """Score the tokens where `mask` is True. Rows are right-padded; column 0 cannot be scored."""
-        return self._scores(self.model, input_ids, attention_mask, mask, temperature, with_entropy_gradient)
-
-    def _scores(
-        self,
-        model: nn.Module,
-        input_ids: Int[Tensor, "B T"],
-        attention_mask: Bool[Tensor, "B T"],
-        mask: Bool[Tensor, "B T"],
-        temperature: float,
-        with_entropy_gradient: bool = False,
-    ) -> PolicyScores:
-        if bool(mask[:, 0].any()):
-            raise ValueError("the first token of a row has no prediction: its loss mask must be False")
-        causal_lm = _causal_lm(model)
-        output = causal_lm.get_decoder()(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
-        predicting = output.last_hidden_state[:, :-1][mask[:, 1:]]
+        hidden = _hidden_states(self.model, input_ids, attention_mask, mask)
         logprobs, entropy = token_scores(
-            predicting,
-            causal_lm.get_output_embeddings(),
+            hidden,
+            self.causal_lm.get_output_embeddings(),
             input_ids[mask],
             temperature=temperature,
             chunk_size=self.config.chunk_size,
             with_entropy=True,
+            detach_entropy=not with_entropy_gradient,
         )
-        entropy = entropy if with_entropy_gradient else entropy.detach()
-        blank = torch.zeros(mask.shape, dtype=logprobs.dtype, device=mask.device)
-        return PolicyScores(blank.masked_scatter(mask, logprobs), blank.masked_scatter(mask, entropy))
+        assert entropy is not None
+        return PolicyScores(_spread(logprobs, mask), _spread(entropy, mask))
 
     @torch.no_grad()
     def score(self, batch: RolloutBatch) -> RolloutBatch:
@@ -115,8 +101,10 @@ class Policy(nn.Module):
         for run in within_token_budget(lengths, budget=4 * self.config.chunk_size):
             part = batch.rows(torch.tensor(run)).to(self.device)
             with self.forward_context():
-                scores = self._scores(model, part.input_ids, part.attention_mask, part.loss_mask, part.temperature)
-            logprobs[torch.tensor(run), : part.input_ids.shape[1]] = scores.logprobs.float().cpu()
+                hidden = _hidden_states(model, part.input_ids, part.attention_mask, part.loss_mask)
+                head = _causal_lm(model).get_output_embeddings()
+                scored, _ = token_scores(hidden, head, part.input_ids[part.loss_mask], part.temperature, self.config.chunk_size)
+            logprobs[torch.tensor(run), : part.input_ids.shape[1]] = _spread(scored, part.loss_mask).float().cpu()
         return logprobs.to(batch.loss_mask.device)
 
     @torch.no_grad()
@@ -145,6 +133,23 @@ class Policy(nn.Module):
             )
 
 
-def _causal_lm(model: nn.Module) -> nn.Module:
+def _hidden_states(
+    model: nn.Module, input_ids: Int[Tensor, "B T"], attention_mask: Bool[Tensor, "B T"], mask: Bool[Tensor, "B T"]
+) -> Float[Tensor, "N H"]:
+    """Return the hidden states that predict the masked tokens: those of the positions before them."""
+    if bool(mask[:, 0].any()):
+        raise ValueError("the first token of a row has no prediction: its loss mask must be False")
+    decoder = _causal_lm(model).get_decoder()
+    output = decoder(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+    return output.last_hidden_state[:, :-1][mask[:, 1:]]
+
+
+def _spread(values: Float[Tensor, " N"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+    """Put one value on each masked token, and 0 elsewhere."""
+    return torch.zeros(mask.shape, dtype=values.dtype, device=mask.device).masked_scatter(mask, values)
+
+
+def _causal_lm(model: nn.Module) -> PreTrainedModel:
     """Return the Hugging Face causal LM inside a possible PEFT wrapper."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+    return cast(PreTrainedModel, inner)

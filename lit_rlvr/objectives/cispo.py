@@ -15,7 +15,7 @@ class CISPO(PolicyObjective):
 
     Gradient `-A w` with `w = clip(r, 1 - clip_low, 1 + clip_high)`.
 
-    Sources: MiniMax-M1 (arXiv 2506.13585, Eq. 4-5); the two-sided defaults are the comparison of Klear-Reasoner (arXiv
+    Sources: MiniMax-M1 (arXiv 2506.13585); the two-sided defaults are the comparison of Klear-Reasoner (arXiv
     2508.07629, Eq. 15-16). The clip fractions count both signs of the advantage, because both are clipped.
     """
 

@@ -17,7 +17,7 @@ class GRPO(PolicyObjective):
     Gradient `-A w` with `w = r`, and `w = 0` where `A > 0, r > 1 + clip_high`, where `A < 0, r < 1 - clip_low`, and, with a
     dual clip `c`, where `A < 0, r > c`: a clipped token teaches nothing.
 
-    Sources: PPO (arXiv 1707.06347, Eq. 7), GRPO (arXiv 2402.03300, Eq. 3), clip-higher of DAPO (arXiv 2503.14476, Eq. 10; set
+    Sources: PPO (arXiv 1707.06347, Eq. 7), GRPO (arXiv 2402.03300, Eq. 3), clip-higher of DAPO (arXiv 2503.14476; set
     `clip_high=0.28`), dual clip (arXiv 1912.09729).
     """
 

@@ -40,7 +40,7 @@ def extract_answer(text: str, pattern: re.Pattern[str] | None = None, think_end:
         text: the completion, without special tokens.
         pattern: the answer is group 1 (the whole match when there is no group) of the last match; None takes the last
             balanced `\boxed{...}`, together with the boxes joined to it by nothing but separators ("\boxed{1} and \boxed{2}").
-        think_end: only the text after the last occurrence of this marker is looked at; all of it when the marker is absent or empty.
+        think_end: only the text after the last occurrence of this marker is looked at; all of it when it is absent or empty.
     """
     visible = after_thinking(text, think_end)
     found = last_boxed(visible) if pattern is None else _last_match(visible, pattern)
@@ -62,8 +62,8 @@ def after_thinking(text: str, think_end: str = "</think>") -> str:
 def last_boxed(text: str) -> str | None:
     r"""Return the content of the last balanced `\boxed{...}` (or `\fbox`), None when there is none.
 
-    Boxes that are separated by nothing but commas, "and", "or", spacing or `name =` are the parts of one answer and are joined by
-    a comma: an answer cannot be hedged by boxing two candidates side by side.
+    Boxes that are separated by nothing but commas, "and", "or", spacing or `name =` are the parts of one answer and are
+    joined by a comma: an answer cannot be hedged by boxing two candidates side by side.
     """
     boxes = _boxes(text)
     if not boxes:
@@ -88,9 +88,12 @@ def _boxes(text: str) -> list[tuple[int, int, str]]:
         elif token == "}" and open_braces:
             start, content_start, is_box = open_braces.pop()
             if is_box:
+                content, inner = text[content_start : match.start()].strip(), None
                 while boxes and boxes[-1][0] > start:
-                    boxes.pop()
-                boxes.append((start, match.end(), text[content_start : match.start()].strip()))
+                    inner = boxes.pop()
+                if inner is not None and inner[1] - inner[0] == len(content):  # a box in a box and nothing else
+                    content = inner[2]
+                boxes.append((start, match.end(), content))
     return boxes
 
 
@@ -102,10 +105,10 @@ def _last_match(text: str, pattern: re.Pattern[str]) -> str | None:
 
 
 def clean(text: str) -> str:
-    """Return the text in one spelling: NFKC, invisible characters removed, typographic minus and powers in ASCII.
+    r"""Return the text in one spelling: NFKC, invisible characters removed, typographic minus and powers in ASCII.
 
-    >>> clean("５²\u200b −1½")
-    '5^{2} -1\\\\frac{1}{2}'
+    >>> print(clean("５²\u200b −1½"))
+    5^{2} -1\frac{1}{2}
     """
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+", lambda m: f"^{{{m.group().translate(_SUPERSCRIPTS)}}}", text)
     text = re.sub("[₀₁₂₃₄₅₆₇₈₉]+", lambda m: f"_{{{m.group().translate(_SUBSCRIPTS)}}}", text)
@@ -138,7 +141,7 @@ def limit_problem(answer: str) -> str:
 def gold_after_marker(solution: str, marker: str = "####") -> str:
     """Return what follows the last `marker` of a worked solution, as GSM8K writes its answers.
 
-    >>> gold_after_marker("48 + 24 = 72\\n#### 72")
+    >>> gold_after_marker("48 + 24 = 72 #### 72")
     '72'
 
     Raises:

@@ -1,4 +1,4 @@
-r"""What can be decided about two answers without symbolic mathematics: equal strings, equal plain numbers, answers that only echo."""
+"""What can be decided about two answers without symbolic mathematics: equal spelling, equal numbers, answers that only echo."""
 
 import re
 from fractions import Fraction
@@ -17,6 +17,7 @@ _UNEVALUATED = re.compile(
 )
 _EQUALS = re.compile(r"(?<![<>!:])=")
 _PARTS = re.compile(r"[,;]|\\\\|\\text\s*\{\s*(?:and|or)\s*\}|(?<![a-zA-Z])(?:and|or)(?![a-zA-Z])")
+_NAMED = re.compile(r"\\?[a-zA-Z]+(?:_(?:\{[^{}]*\}|\w))?(?:\([a-zA-Z]\))?=([^=,;]+)")
 _LETTER = re.compile(r"[a-zA-Z]")
 
 
@@ -32,6 +33,16 @@ def normalized(answer: str) -> str:
     text = re.sub(r"^\s*\\[(\[]|\\[)\]]\s*$", "", text.replace("{,}", ",").replace(r"\%", "%"))
     text = _SPACES.sub(" ", _SIZES.sub("", text)).strip()
     return _LOOSE_SPACE.sub("", text.removesuffix("."))
+
+
+def without_name(answer: str, other: str) -> str:
+    """Return the value of a normalized `name = value` when the other answer names nothing; otherwise the answer as it is.
+
+    >>> without_name("x_1=5", "5"), without_name("x=5", "y=5"), without_name("2x+z=1", "1")
+    ('5', 'x=5', '2x+z=1')
+    """
+    match = None if "=" in other else _NAMED.fullmatch(answer)
+    return match.group(1).strip() if match else answer
 
 
 def plain_number(answer: str) -> Fraction | None:
@@ -71,8 +82,8 @@ def numbers_agree(gold: str, answer: str) -> bool | None:
 def why_not_an_answer(gold: str, answer: str) -> str:
     r"""Return why the answer may not be paid whatever its value: it repeats the question or asserts what is false.
 
-    Rejected unless the gold answer does the same: unevaluated operators (`\sum`, `\int`, `\lim`, `\gcd`, ...), chains of equations
-    (`1 = 2 = 5`), equations without an unknown on the left (`6 = 5`), and another number base (`101_2` for `101`).
+    Rejected unless the gold answer does the same: unevaluated operators (`\sum`, `\int`, `\lim`, `\gcd`, ...), chains of
+    equations (`1 = 2 = 5`), equations without an unknown on the left (`6 = 5`), another number base (`101_2` for `101`).
     """
     if (echo := _UNEVALUATED.search(answer)) and not _UNEVALUATED.search(gold):
         return f"unevaluated: {echo.group()}"

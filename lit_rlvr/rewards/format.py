@@ -49,7 +49,7 @@ class ThinkGate(RewardFunction):
         reward: judges the completions that pass.
         missing_close: the score without `</think>`. Klear: -0.5.
         missing_open: the score with `</think>` but without `<think>`. Klear: -2.
-        prompt_opens_think: the chat template ends the prompt with `<think>`: only the closing marker is asked of the completion.
+        prompt_opens_think: the chat template ends the prompt with `<think>`: the completion only has to close it.
     """
 
     def __init__(

@@ -4,7 +4,7 @@ import re
 
 from lit_rlvr.rewards.answer import clean, extract_answer, limit_problem
 from lit_rlvr.rewards.base import RewardFunction
-from lit_rlvr.rewards.equality import normalized, numbers_agree, why_not_an_answer
+from lit_rlvr.rewards.equality import normalized, numbers_agree, why_not_an_answer, without_name
 from lit_rlvr.rewards.verifier import MathVerifier, VerifierError
 from lit_rlvr.types import Completion, Prompt, Verdict
 
@@ -12,15 +12,16 @@ from lit_rlvr.types import Completion, Prompt, Verdict
 class MathReward(RewardFunction):
     r"""Pays for a final answer that is mathematically equal to `prompt.answer`.
 
-    Decided by the first step that can: equal spelling, equal plain numbers, the rejection of answers that only echo the question or
-    assert something false (`\sum_{i=1}^{100} i`, `6 = 5`), and math-verify in a worker process with a real time-out. A time-out or
-    a worker that died twice is an error (`Verdict(None, reason)`), everything else is right or wrong. Percent signs and units are
-    read as math-verify reads them: they may be left out.
+    Decided by the first step that can: equal spelling, equal plain numbers, the rejection of answers that only echo the
+    question or assert something false (`\sum_{i=1}^{100} i`, `6 = 5`), and math-verify in a worker process with a real
+    time-out. A time-out or a worker that died twice is an error (`Verdict(None, reason)`), everything else is right or wrong.
+    Percent signs and units are read as math-verify reads them: they may be left out.
 
     Args:
         correct_score: paid for a right answer. ASPO: 1, Klear: 1.
         incorrect_score: paid for a wrong answer, a missing one, or one over the limits of size. ASPO: 0, Klear: -1.
-        pattern: regular expression whose last match (its group 1, if it has a group) is the answer; null takes the last `\boxed{...}`.
+        pattern: regular expression; the answer is group 1 of its last match (all of it without a group). null takes the last
+            balanced `\boxed{...}`.
         think_end: only text after the last occurrence of this marker counts; all text when it is absent or this is empty.
         require_stop: a completion that was cut at the length limit is wrong, whatever it says.
         timeout_s: seconds of wall-clock time the verifier may take for one answer before it is killed.
@@ -84,12 +85,13 @@ class MathReward(RewardFunction):
         short_gold, short_answer = normalized(gold), normalized(answer)
         if short_gold == short_answer:
             return True, "same spelling"
-        agree = numbers_agree(short_gold, short_answer)
+        value = without_name(short_gold, short_answer), without_name(short_answer, short_gold)
+        agree = numbers_agree(*value)
         if agree is not None:
             return agree, "same number" if agree else "another number"
         if reason := why_not_an_answer(gold, answer):
             return False, reason
-        equivalent = self._verifier.equivalent(gold, answer)
+        equivalent = self._verifier.equivalent(gold if value[0] == short_gold else value[0], answer)
         return equivalent, "equivalent" if equivalent else "not equivalent"
 
 
@@ -99,7 +101,8 @@ class ExactAnswer(RewardFunction):
     Args:
         correct_score: paid for a right answer.
         incorrect_score: paid for a wrong or missing one.
-        pattern: regular expression whose last match (its group 1, if it has a group) is the answer; null takes the last `\boxed{...}`.
+        pattern: regular expression; the answer is group 1 of its last match (all of it without a group). null takes the last
+            balanced `\boxed{...}`.
         think_end: only text after the last occurrence of this marker counts; all text when it is absent or this is empty.
         require_stop: a completion that was cut at the length limit is wrong, whatever it says.
     """

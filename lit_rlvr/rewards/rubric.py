@@ -23,11 +23,11 @@ class Rubric:
         accuracy: name of the function that decides `is_correct`; null takes the first.
         full_score: the score of the accuracy function from which a completion counts as correct.
         num_threads: completions judged at the same time; 1 judges one after the other.
-        max_error_rate: largest share of errors in one call of `judge_all` (four errors are always allowed to be fewer than that).
+        max_error_rate: share of errors in one call of `judge_all` above which the run stops (never for fewer than four).
 
     Raises:
-        ValueError: no functions, a name in `weights` or `accuracy` that is not among them, a weight that is not finite, or a bound
-            out of range.
+        ValueError: no functions, a name in `weights` or `accuracy` that is not among them, a weight that is not finite, or a
+            bound out of range.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ class Rubric:
             if verdict.is_error and self.weights[name] != 0
         ]
         raise RuntimeError(
-            f"{len(failed)} of {len(rollouts)} completions could not be judged, more than max_error_rate={self.max_error_rate:g} "
-            f"allows. The first errors:\n  " + "\n  ".join(details)
+            f"{len(failed)} of {len(rollouts)} completions could not be judged, more than "
+            f"max_error_rate={self.max_error_rate:g} allows. The first errors:\n  " + "\n  ".join(details)
         )
 
 
@@ -115,13 +115,12 @@ def _verdict(name: str, function: RewardFunction, prompt: Prompt, completion: Co
     except Exception as error:
         error.add_note(f"raised by the reward function {name!r} on prompt {prompt.id!r}")
         raise
-    verdict = outcome if isinstance(outcome, Verdict) else Verdict(outcome)
-    if verdict.score is None:
-        if isinstance(outcome, Verdict):
-            return verdict
-        raise ValueError(f"reward function {name!r} returned None on prompt {prompt.id!r}; an error is Verdict(None, reason)")
-    if not isinstance(verdict.score, Real) or not math.isfinite(verdict.score):
+    if isinstance(outcome, Verdict) and outcome.is_error:
+        return outcome
+    score, detail = (outcome.score, outcome.detail) if isinstance(outcome, Verdict) else (outcome, "")
+    if not isinstance(score, Real) or not math.isfinite(score):
         raise ValueError(
-            f"reward function {name!r} returned {verdict.score!r} on prompt {prompt.id!r}; a score must be a finite number"
+            f"reward function {name!r} returned {score!r} on prompt {prompt.id!r}; "
+            f"a score must be a finite number, and an error is Verdict(None, reason)"
         )
-    return Verdict(float(verdict.score), verdict.detail)
+    return Verdict(float(score), detail)

@@ -4,21 +4,25 @@ The worker descends from a fork server, never from the training process, and hol
 starts with. Like every user of Python's fork server, a script that trains needs its `if __name__ == "__main__":` guard.
 """
 
+import ctypes
 import logging
+import multiprocessing
 import os
+import queue
 import re
 import resource
 import signal
-import threading
-from concurrent.futures import TimeoutError as FutureTimeoutError
+import sys
 from typing import Any
 
 MEMORY_LIMIT = 2 * 1024**3
 """Bytes of address space a worker may add to what it starts with."""
 PAIRS_PER_WORKER = 1000
 """A worker is replaced after this many pairs: symbolic caches only grow."""
-START_ALLOWANCE = 60.0
+START_ALLOWANCE = 120.0
 """Seconds a new worker may take to come up, on top of the time-out of its first pair."""
+
+_PR_SET_PDEATHSIG = 1
 
 
 class VerifierError(Exception):
@@ -30,7 +34,7 @@ class MathVerifier:
 
     Args:
         timeout_s: seconds of wall-clock time after which a pair's worker is killed.
-        num_workers: worker processes at most; the first call starts them.
+        num_workers: worker processes at most; each starts when it is first needed.
     """
 
     def __init__(self, timeout_s: float = 10.0, num_workers: int = 2) -> None:
@@ -40,19 +44,19 @@ class MathVerifier:
             raise ValueError(f"num_workers must be at least 1, got {num_workers}")
         self.timeout_s = timeout_s
         self.num_workers = num_workers
-        self._free_workers = threading.Semaphore(num_workers)
-        self._lock = threading.Lock()
-        self._pool: Any = None
+        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        for _ in range(num_workers):
+            self._idle.put(_Worker())
 
     def __reduce__(self) -> tuple[type["MathVerifier"], tuple[float, int]]:
-        """Copies and pickles carry the configuration; each starts workers of its own."""
+        """Make copies and pickles carry the configuration only; each copy starts workers of its own."""
         return MathVerifier, (self.timeout_s, self.num_workers)
 
     def equivalent(self, gold: str, answer: str) -> bool:
         """Return whether `answer` means the same as `gold`.
 
         Raises:
-            VerifierError: the pair took longer than `timeout_s`, or its worker died twice.
+            VerifierError: the pair took longer than `timeout_s`, more memory than allowed, or its worker died twice.
         """
         return bool(self._run(_equivalent, gold, answer))
 
@@ -65,47 +69,57 @@ class MathVerifier:
         return bool(self._run(_parses, gold))
 
     def close(self) -> None:
-        """Kill the workers. The next call starts new ones."""
-        with self._lock:
-            pool, self._pool = self._pool, None
-        _stop(pool)
+        """Stop the workers, once each has finished its pair. The next call starts new ones."""
+        workers = [self._idle.get() for _ in range(self.num_workers)]
+        for worker in workers:
+            worker.stop()
+            self._idle.put(worker)
 
     def _run(self, function: Any, *texts: str) -> object:
-        with self._free_workers:  # a scheduled pair never waits for another, so its deadline is its own
-            reason = ""
-            for _ in range(2):
-                pool = self._started_pool()
-                try:
-                    future = pool.schedule(function, args=texts, timeout=self.timeout_s)
-                    return future.result(timeout=self.timeout_s + START_ALLOWANCE)
-                except FutureTimeoutError as error:
-                    if error.args:  # the worker was killed; without arguments the wait itself ran out: the pool is stuck
-                        raise VerifierError(f"verifier timed out after {self.timeout_s:g} s on {texts[-1][:80]!r}") from None
-                    reason = f"no word from the worker in {self.timeout_s + START_ALLOWANCE:g} s"
-                    self._discard(pool)
-                except (_pebble().ProcessExpired, RuntimeError, OSError) as error:
-                    reason = f"{type(error).__name__}: {error}"
-                    if not pool.active:
-                        self._discard(pool)
-            raise VerifierError(f"verifier crashed twice on {texts[-1][:80]!r} ({reason})")
+        worker = self._idle.get()
+        try:
+            return worker.run(function, texts, self.timeout_s)
+        finally:
+            self._idle.put(worker)
+
+
+class _Worker:
+    """One process with a pool of its own: when it dies, no other pair is touched. Used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+
+    def run(self, function: Any, texts: tuple[str, ...], timeout_s: float) -> object:
+        """Return `function(*texts)`, evaluated in the process; a process that dies is replaced and asked once more."""
+        shown, reason = repr(texts[-1][:80]), ""
+        for _ in range(2):
+            try:
+                future = self._started_pool().schedule(function, args=texts, timeout=timeout_s)
+                return future.result(timeout=timeout_s + START_ALLOWANCE)
+            except TimeoutError as error:
+                if error.args:  # the pool killed the process; without arguments the wait itself ran out: the pool is stuck
+                    raise VerifierError(f"verifier timed out after {timeout_s:g} s on {shown}") from None
+                reason = f"no word from the worker in {timeout_s + START_ALLOWANCE:g} s"
+            except MemoryError:
+                raise VerifierError(f"verifier ran out of memory on {shown}") from None
+            except (_pebble().ProcessExpired, RuntimeError, OSError) as error:
+                reason = f"{type(error).__name__}: {error}"
+            self.stop()
+        raise VerifierError(f"verifier crashed twice on {shown} ({reason})")
+
+    def stop(self) -> None:
+        """Kill the process."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.stop()
+            pool.join()
 
     def _started_pool(self) -> Any:
-        with self._lock:
-            if self._pool is None:
-                import multiprocessing
-
-                context = multiprocessing.get_context("forkserver")
-                context.set_forkserver_preload([__name__, "math_verify"])
-                self._pool = _pebble().ProcessPool(
-                    self.num_workers, max_tasks=PAIRS_PER_WORKER, initializer=_prepare_worker, context=context
-                )
-            return self._pool
-
-    def _discard(self, pool: Any) -> None:
-        with self._lock:
-            if self._pool is pool:
-                self._pool = None
-        _stop(pool)
+        if self._pool is None:
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload([__name__, "math_verify"])
+            self._pool = _pebble().ProcessPool(1, max_tasks=PAIRS_PER_WORKER, initializer=_prepare_worker, context=context)
+        return self._pool
 
 
 def _pebble() -> Any:
@@ -114,20 +128,16 @@ def _pebble() -> Any:
     return pebble
 
 
-def _stop(pool: Any) -> None:
-    if pool is not None:
-        pool.stop()
-        pool.join()
-
-
 def _prepare_worker() -> None:
-    """Make the worker killable at once, silent, bounded in memory, and gone when its parent is."""
+    """Make the worker killable at once, silent and warm; on Linux also bounded in memory and gone when its parent is."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.disable(logging.CRITICAL)
-    with open("/proc/self/statm", encoding="ascii") as file:
-        in_use = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY_LIMIT, in_use + MEMORY_LIMIT))
-    _equivalent("1", r"\frac{2}{2}")
+    _equivalent("x+1", r"\frac{2x+2}{2}")
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        with open("/proc/self/statm", encoding="ascii") as file:
+            in_use = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY_LIMIT, in_use + MEMORY_LIMIT))
 
 
 def _equivalent(gold: str, answer: str) -> bool:
@@ -136,7 +146,7 @@ def _equivalent(gold: str, answer: str) -> bool:
     parsed_gold, parsed_answer = _parse(gold), _parse(answer)
     if _differ_though_tiny(parsed_gold, parsed_answer):
         return False
-    return bool(verify(parsed_gold, parsed_answer, timeout_seconds=None))
+    return bool(verify(parsed_gold, parsed_answer, allow_set_relation_comp=True, timeout_seconds=None))
 
 
 def _parses(gold: str) -> bool:
@@ -162,7 +172,10 @@ def _differ_though_tiny(gold: list[Any], answer: list[Any]) -> bool:
     numbers = [x for items in (gold, answer) for x in items[:1] if isinstance(x, Expr) and x.is_number]
     if len(numbers) != 2:
         return False
-    first, second = (abs(number.evalf(30)) for number in numbers)
+    try:
+        first, second = (abs(number.evalf(30)) for number in numbers)
+    except (ArithmeticError, AttributeError, NotImplementedError, RecursionError, TypeError, ValueError):
+        return False  # not a number after all
     if not (first.is_Float or first.is_zero) or not (second.is_Float or second.is_zero):
         return False
     if any(x.is_Float and x._prec == 1 for x in (first, second)):  # a zero that was not recognized as one: only noise is left

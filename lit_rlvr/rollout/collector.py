@@ -1,6 +1,6 @@
 """From prompts to scored groups: generate, decode, judge."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from lit_rlvr.rewards.rubric import Rubric
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.seeding import derive_seed
-from lit_rlvr.types import Completion, Prompt, Rollout, RolloutGroup
+from lit_rlvr.types import Completion, Prompt, Rollout, RolloutGroup, RolloutPolicy
 
 
 class Collector:
@@ -35,6 +35,33 @@ class Collector:
         self.tokenizer = tokenizer
         self.stop_token_ids = tuple(stop_token_ids)
         self.seed = seed
+        self._policy: RolloutPolicy | None = None
+        self._current_version: Callable[[], int] = lambda: -1
+        self._synced_version: int | None = None
+
+    def connect(self, policy: RolloutPolicy, current_version: Callable[[], int]) -> None:
+        """Generate from this policy from now on.
+
+        Args:
+            policy: whose weights the engine shall hold.
+            current_version: tells the version of the policy's weights, such as the number of optimizer steps taken. Whenever it
+                has changed, the engine is updated before it generates.
+        """
+        self._policy, self._current_version, self._synced_version = policy, current_version, None
+
+    def _sync(self) -> None:
+        """Make sure that the engine holds the current weights."""
+        if self._policy is None:
+            raise RuntimeError("no policy is connected: rollouts would come from nowhere (is the WeightSync callback missing?)")
+        version = self._current_version()
+        if version != self._synced_version:
+            self.engine.update_weights(self._policy, version)
+            self._synced_version = version
+        if self.engine.weight_version != version:
+            raise RuntimeError(
+                f"{type(self.engine).__name__} holds weights of version {self.engine.weight_version} but the policy is at {version}: "
+                "rollouts would not come from the current policy"
+            )
 
     def collect(
         self, prompts: Sequence[Prompt], group_size: int, params: SamplingParams, stream: str, iteration: int
@@ -43,10 +70,13 @@ class Collector:
 
         The sampling seeds depend on `stream`, `iteration`, the prompt's id and the member only: the same call gives the same
         completions on any number of ranks.
+
+        Raises:
+            RuntimeError: no policy is connected, or the engine does not hold its current weights.
         """
+        self._sync()
         seeds = [
-            [derive_seed(self.seed, stream, iteration, prompt.id, member) for member in range(group_size)]
-            for prompt in prompts
+            [derive_seed(self.seed, stream, iteration, prompt.id, member) for member in range(group_size)] for prompt in prompts
         ]
         generated = self.engine.generate(prompts, params, seeds, self.stop_token_ids)
         pairs = [
@@ -61,7 +91,7 @@ class Collector:
         ]
 
     def _decode(self, completion: Completion) -> str:
-        return self.tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+        return str(self.tokenizer.decode(list(completion.token_ids), skip_special_tokens=True))
 
 
 def survivors(group: RolloutGroup, drop_truncated: bool) -> RolloutGroup:

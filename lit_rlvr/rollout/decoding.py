@@ -57,9 +57,8 @@ class DecodingRoute(ABC):
     accepts_any_time: bool
     """True when rows of any length can join rows that are being decoded; False when all must be admitted at once, with equal lengths."""
 
-    def __init__(self, model: nn.Module, max_prefill_tokens: int) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.max_prefill_tokens = max_prefill_tokens
         inner = causal_lm_of(model)
         self.device = inner.get_input_embeddings().weight.device
         self._only_last = {"logits_to_keep": 1} if "logits_to_keep" in signature(type(inner).forward).parameters else {}
@@ -91,29 +90,21 @@ class SlabRoute(DecodingRoute):
 
     accepts_any_time = True
 
-    def __init__(self, model: nn.Module, max_prefill_tokens: int, max_rows: int, max_tokens: int) -> None:
-        super().__init__(model, max_prefill_tokens)
+    def __init__(self, model: nn.Module, max_rows: int, max_tokens: int) -> None:
+        super().__init__(model)
         self.cache = SlabCache(max_rows, min(max_tokens, INITIAL_COLUMNS) + 1)
         self.start = torch.zeros(max_rows, dtype=torch.long, device=self.device)
         """First column each row may read."""
         self._bias: Float[Tensor, "n 1 1 W"] | None = None
 
     def admit(self, prompts: Sequence[Tokens], members: Sequence[int]) -> None:  # noqa: D102
-        first = 0
-        while first < len(prompts):
-            width = max(len(prompts[first]) - 1, 1)
-            end = first + max(self.max_prefill_tokens // width, 1)
-            self._admit_chunk(prompts[first:end], members[first:end])
-            first = end
-        self._build_bias()
-
-    def _admit_chunk(self, prompts: Sequence[Tokens], members: Sequence[int]) -> None:
         lengths = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self.device)
-        prompt_of_row = torch.arange(len(prompts), device=self.device).repeat_interleave(torch.tensor(members, device=self.device))
+        prompt_of_row = torch.arange(len(prompts)).repeat_interleave(torch.tensor(members)).to(self.device)
         filled = self._prefill(prompts, DynamicCache())
         first = self.cache.num_rows
         self.cache.append(filled, prompt_of_row, lengths)  # type: ignore[arg-type]
         self.start[first : self.cache.num_rows] = self.cache.column - lengths[prompt_of_row]
+        self._build_bias()
 
     def step(self, tokens: Int[Tensor, " n"], positions: Int[Tensor, " n"]) -> Float[Tensor, "n V"]:  # noqa: D102
         cache = self.cache
@@ -152,8 +143,8 @@ class GenericRoute(DecodingRoute):
 
     accepts_any_time = False
 
-    def __init__(self, model: nn.Module, max_prefill_tokens: int) -> None:
-        super().__init__(model, max_prefill_tokens)
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
         self.cache: Cache | None = None
 
     def admit(self, prompts: Sequence[Tokens], members: Sequence[int]) -> None:  # noqa: D102

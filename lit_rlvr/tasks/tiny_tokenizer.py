@@ -1,18 +1,23 @@
-"""Tokenizers without a training corpus: characters with a few words, and plain bytes."""
+"""Tokenizers that need no training corpus: one token a character or a byte, and a few words."""
 
 import string
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-WORDS = ("<think>", "</think>", "\\boxed{")
-"""Tokens of several characters that are ordinary text: decoding keeps them."""
-PAD, EOS, UNK = "<|pad|>", "<|end|>", "<|unk|>"
+PAD, END, UNKNOWN = "<|pad|>", "<|end|>", "<|unk|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
-ASCII = string.digits + string.ascii_letters + string.punctuation + " \n"
+"""The marks that open a chat turn; only an assistant's turn is closed, by `<|end|>`."""
+WORDS = ("<think>", "</think>", "\\boxed{")
+"""Ordinary text that is one token each. Not special: decoding keeps them, so that a verifier sees them."""
+ARITHMETIC = string.digits + "+-*/=,. ()}\n"
+"""The characters of the procedural tasks."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
+    "{% if message['role'] not in ['system', 'user', 'assistant'] %}"
+    "{{ raise_exception('unknown role ' + message['role']) }}"
+    "{% endif %}"
     "{{ '<|' + message['role'] + '|>' + message['content'] }}"
     "{% if message['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}"
     "{% endfor %}"
@@ -20,27 +25,37 @@ CHAT_TEMPLATE = (
 )
 
 
-def character_tokenizer(alphabet: str = ASCII) -> PreTrainedTokenizerFast:
-    words = [PAD, EOS, UNK, *ROLES, *WORDS, *dict.fromkeys(alphabet)]
-    vocabulary = {word: index for index, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
+def character_tokenizer(alphabet: str = ARITHMETIC) -> PreTrainedTokenizerFast:
+    """Return a tokenizer with a token for each character of the alphabet and each of `WORDS`; others become `<|unk|>`."""
+    vocabulary = _vocabulary(dict.fromkeys(alphabet))
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"<think>|</think>|\\boxed\{|[\s\S]"), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
-    return _wrap(tokenizer)
+    return _as_pretrained(tokenizer)
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
-    words = [PAD, EOS, UNK, *ROLES, *WORDS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE({word: index for index, word in enumerate(words)}, merges=[], unk_token=UNK))
+    """Return a tokenizer with a token for each byte of UTF-8 and each of `WORDS`: it can write any text."""
+    vocabulary = _vocabulary(sorted(pre_tokenizers.ByteLevel.alphabet()))
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[], unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens([AddedToken(word, normalized=False, special=False) for word in WORDS])
-    return _wrap(tokenizer)
+    return _as_pretrained(tokenizer)
 
 
-def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    tokenizer.add_special_tokens([AddedToken(word, normalized=False) for word in (PAD, EOS, UNK, *ROLES)])
+def _vocabulary(symbols: dict[str, None] | list[str]) -> dict[str, int]:
+    return {token: index for index, token in enumerate((PAD, END, UNKNOWN, *ROLES, *WORDS, *symbols))}
+
+
+def _as_pretrained(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PAD, eos_token=EOS, unk_token=UNK, extra_special_tokens=list(ROLES),
-        clean_up_tokenization_spaces=False, chat_template=CHAT_TEMPLATE, padding_side="right",
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        unk_token=UNKNOWN,
+        extra_special_tokens=list(ROLES),
+        clean_up_tokenization_spaces=False,
+        padding_side="right",
+        chat_template=CHAT_TEMPLATE,
     )

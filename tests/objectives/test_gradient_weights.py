@@ -85,9 +85,7 @@ def test_gradient_is_minus_advantage_times_weight(objective: PolicyObjective, we
     (gradient,) = torch.autograd.grad(loss.sum(), logprobs)
 
     ratios = (logprobs - old).detach().exp()
-    expected = [
-        [-a * weight(r, int(math.copysign(1, a))) for r in row] for a, row in zip(signs, ratios.tolist(), strict=True)
-    ]
+    expected = [[-a * weight(r, int(math.copysign(1, a))) for r in row] for a, row in zip(signs, ratios.tolist(), strict=True)]
     tolerance = 1e-6 if dtype == torch.float32 else 1e-13
     torch.testing.assert_close(gradient, torch.tensor(expected, dtype=dtype), rtol=tolerance, atol=0)
 

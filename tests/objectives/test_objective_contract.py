@@ -113,4 +113,4 @@ def test_statistics_are_detached_shares(objective: PolicyObjective) -> None:
         assert values.shape == (4, 50), name
         assert not values.requires_grad, name
         if "fraction" in name:
-            assert set(values[~values.isnan()].tolist()) == {0.0, 1.0}, name
+            assert set(values[~values.isnan()].tolist()) <= {0.0, 1.0}, name

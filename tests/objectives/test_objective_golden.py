@@ -1,7 +1,7 @@
 """Loss, gradient and statistics on one fixed set of tokens, worked out by hand.
 
-Five tokens with ratios 0.2, 0.9, 1.1, 1.5, 4, once with advantage 1 and once with advantage -2. Their old log-probs are -1, -2, -0.5,
--3, -4, hence their log-probs old + ln r:  -2.609438, -2.105361, -0.404690, -2.594535, -2.613706.
+Five tokens with ratios 0.2, 0.9, 1.1, 1.5, 4, once with advantage 1 and once with advantage -2. Their old log-probs are
+-1, -2, -0.5, -3, -4, hence their log-probs old + ln r:  -2.609438, -2.105361, -0.404690, -2.594535, -2.613706.
 """
 
 import pytest

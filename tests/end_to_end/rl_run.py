@@ -1,0 +1,75 @@
+"""A small RL run for the tests, also as a script: `python rl_run.py MODEL OUT RANKS ACCUMULATE STEPS`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from lit_rlvr.data import IterationConfig, PromptFormat, RolloutDataModule
+from lit_rlvr.modules import KLPenalty, PolicyConfig, PositiveNLL, RLModule
+from lit_rlvr.objectives import GRPO, PolicyObjective
+from lit_rlvr.rewards import RewardFunction
+from lit_rlvr.rollout.engine import SamplingParams
+from lit_rlvr.tasks import AdditionPrompts
+from lit_rlvr.types import Completion, Prompt
+
+
+class ShareOfDigits(RewardFunction):
+    """A dense reward that an untrained model varies in: the share of digits among the tokens."""
+
+    def __call__(self, prompt: Prompt, completion: Completion) -> float:
+        return sum(c.isdigit() for c in completion.text) / max(len(completion.text), 1)
+
+
+def make_module(model: Path, objective: PolicyObjective | None = None, **settings: Any) -> RLModule:
+    return RLModule(
+        PolicyConfig(str(model)),
+        objective or GRPO(),
+        terms=[KLPenalty(0.01), PositiveNLL(0.01)],
+        optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=1e-2),
+        **settings,
+    )
+
+
+def make_data(model: Path, num_prompts: int = 6, **settings: Any) -> RolloutDataModule:
+    return RolloutDataModule(
+        PromptFormat(str(model)),
+        AdditionPrompts("train", num=20),
+        {"digits": ShareOfDigits()},
+        val=AdditionPrompts("validation", num=5),
+        sampling=SamplingParams(max_tokens=8),
+        iteration=IterationConfig(num_prompts=num_prompts, group_size=4, num_mini_batches=2, ppo_epochs=2),
+        **settings,
+    )
+
+
+def make_trainer(**settings: Any) -> Trainer:
+    quiet = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "gradient_clip_val": 1.0,
+    }
+    return Trainer(**quiet | settings)
+
+
+def flat_weights(module: RLModule) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.policy.parameters()])
+
+
+if __name__ == "__main__":
+    model, out, ranks, accumulate, epochs = sys.argv[1:]
+    torch.set_num_threads(1)
+    layout = {"devices": int(ranks), "accumulate_grad_batches": int(accumulate), "max_epochs": int(epochs)}
+    trainer = make_trainer(strategy="ddp" if int(ranks) > 1 else "auto", check_val_every_n_epoch=1, **layout)
+    module = make_module(Path(model))
+    trainer.fit(module, make_data(Path(model)))
+    if trainer.is_global_zero:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        torch.save({"weights": flat_weights(module), "metrics": metrics}, out)
