@@ -2,7 +2,9 @@
 
 from lit_rlvr.callbacks.hf_export import HFExport
 from lit_rlvr.callbacks.phase_timer import PhaseTimer
+from lit_rlvr.callbacks.progress import RolloutProgressBar
 from lit_rlvr.callbacks.rollout_log import RolloutLog
+from lit_rlvr.callbacks.run_record import RunRecord
 from lit_rlvr.callbacks.weight_sync import WeightSync
 
-__all__ = ["HFExport", "PhaseTimer", "RolloutLog", "WeightSync"]
+__all__ = ["HFExport", "PhaseTimer", "RolloutLog", "RolloutProgressBar", "RunRecord", "WeightSync"]

@@ -107,6 +107,7 @@ def _wrong_type(report: Report, found: re.Match[str]) -> str:
     alternatives = [
         re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", m["type"]) for m in EXPECTED.finditer(report.message, found.start())
     ]
+    alternatives = [re.sub(r"typing\.Literal\[(.*)\]", r"one of \1", name) for name in alternatives]
     types = [name for name in dict.fromkeys(alternatives) if name != "NoneType"]
     given = GIVEN.search(report.message, found.start())
     value = given["value"] if given else ""

@@ -28,9 +28,8 @@ def column(row: Row, path: str, setting: str) -> Any:
     for depth, part in enumerate(parts):
         inside = _children(value)
         if part not in inside:
-            raise ValueError(
-                f"{row.place}: {_missing(path, '.'.join(parts[:depth]), part, list(inside))}; `{setting}` names it"
-            )
+            message = _missing(path, ".".join(parts[:depth]), part, list(inside))
+            raise ValueError(f"{row.place}: {message}; `{setting}` names it")
         value = inside[part]
     return value
 

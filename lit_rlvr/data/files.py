@@ -15,7 +15,7 @@ class PromptFile(PromptSource):
         path: any fsspec path or URL, globs allowed: `.jsonl`, `.ndjson` or `.json` with one object a line (also compressed),
             or `.parquet`.
         fields: which columns to read.
-        system: a system message before every prompt.
+        system: a system message before every prompt; empty for none.
         source: the data set's name, for metrics by source; None takes the file's name without its endings.
         limit: at most this many rows, from the first on; None takes all.
     """
@@ -24,7 +24,7 @@ class PromptFile(PromptSource):
         self,
         path: str,
         fields: PromptFields = PromptFields(),  # noqa: B008 - frozen
-        system: str | None = None,
+        system: str = "",
         source: str | None = None,
         limit: int | None = None,
     ) -> None:
@@ -52,7 +52,7 @@ class ConversationFile(ConversationSource):
         path: any fsspec path or URL, globs allowed: `.jsonl`, `.ndjson` or `.json` with one object a line (also compressed),
             or `.parquet`.
         fields: which columns to read.
-        system: a system message before every prompt.
+        system: a system message before every prompt; empty for none.
         source: the data set's name; None takes the file's name without its endings.
         limit: at most this many rows, from the first on; None takes all.
     """
@@ -61,7 +61,7 @@ class ConversationFile(ConversationSource):
         self,
         path: str,
         fields: ConversationFields = ConversationFields(),  # noqa: B008 - frozen
-        system: str | None = None,
+        system: str = "",
         source: str | None = None,
         limit: int | None = None,
     ) -> None:

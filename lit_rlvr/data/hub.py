@@ -40,7 +40,7 @@ class PromptHub(PromptSource):
         data_files: only these files, as paths, URLs or patterns.
         revision: a branch, tag or commit of the hub's repository.
         fields: which columns to read.
-        system: a system message before every prompt.
+        system: a system message before every prompt; empty for none.
         source: the data set's name, for metrics by source; None takes `name`.
         limit: at most this many rows, from the first on; None takes all.
     """
@@ -53,7 +53,7 @@ class PromptHub(PromptSource):
         data_files: str | list[str] | None = None,
         revision: str | None = None,
         fields: PromptFields = PromptFields(),  # noqa: B008 - frozen
-        system: str | None = None,
+        system: str = "",
         source: str | None = None,
         limit: int | None = None,
     ) -> None:
@@ -85,7 +85,7 @@ class ConversationHub(ConversationSource):
         data_files: only these files, as paths, URLs or patterns.
         revision: a branch, tag or commit of the hub's repository.
         fields: which columns to read.
-        system: a system message before every prompt.
+        system: a system message before every prompt; empty for none.
         source: the data set's name; None takes `name`.
         limit: at most this many rows, from the first on; None takes all.
     """
@@ -98,7 +98,7 @@ class ConversationHub(ConversationSource):
         data_files: str | list[str] | None = None,
         revision: str | None = None,
         fields: ConversationFields = ConversationFields(),  # noqa: B008 - frozen
-        system: str | None = None,
+        system: str = "",
         source: str | None = None,
         limit: int | None = None,
     ) -> None:

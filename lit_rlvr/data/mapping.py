@@ -9,6 +9,7 @@ from lit_rlvr.data.rows import Row
 from lit_rlvr.types import Conversation, Prompt
 
 QUESTION = "{question}"
+WHOLE_TEXT = "(?s)^(.*)$"
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class PromptFields:
     """The data set's name, for metrics by source; None gives every row the name of the file or hub data set."""
     metadata: tuple[str, ...] = ()
     """Columns a reward function needs besides the answer; they keep their names."""
-    answer_pattern: str | None = None
-    """Regular expression whose one group, in its last match, is the answer: `#### (.+)` for GSM8K. None takes everything."""
+    answer_pattern: str = WHOLE_TEXT
+    r"""Regular expression whose one group, in its last match, is the answer: `\#### (.+)` for GSM8K. All of the text by default."""
     strip_commas: bool = False
     """Remove the commas of the answer: `1,234` becomes `1234`."""
     template: str = QUESTION
@@ -35,8 +36,7 @@ class PromptFields:
     def __post_init__(self) -> None:
         """Reject a template without a question and a pattern that cannot work."""
         _check_template(self.template)
-        if self.answer_pattern is not None:
-            _compile(self.answer_pattern)
+        _compile(self.answer_pattern)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class ConversationFields:
         _check_template(self.template)
 
 
-def prompt_from_row(row: Row, fields: PromptFields, number: int, system: str | None, source: str) -> Prompt:
+def prompt_from_row(row: Row, fields: PromptFields, number: int, system: str, source: str) -> Prompt:
     """Return the prompt of a row.
 
     Raises:
@@ -76,7 +76,7 @@ def prompt_from_row(row: Row, fields: PromptFields, number: int, system: str | N
     )
 
 
-def conversation_from_row(row: Row, fields: ConversationFields, number: int, system: str | None, source: str) -> Conversation:
+def conversation_from_row(row: Row, fields: ConversationFields, number: int, system: str, source: str) -> Conversation:
     """Return the supervised example of a row.
 
     Raises:
@@ -103,18 +103,16 @@ def conversation_from_row(row: Row, fields: ConversationFields, number: int, sys
 
 def _answer(row: Row, fields: PromptFields) -> str:
     text = scalar(row, fields.answer, "fields.answer")
-    if fields.answer_pattern is not None:
-        matches = _compile(fields.answer_pattern).findall(text)
-        if not matches:
-            raise ValueError(
-                f"{row.place}: column {fields.answer!r} does not match `fields.answer_pattern` {fields.answer_pattern!r}: "
-                f"...{text[-80:]!r}"
-            )
-        text = matches[-1]
-    text = (text.replace(",", "") if fields.strip_commas else text).strip()
-    if not text:
+    matches = _compile(fields.answer_pattern).findall(text)
+    if not matches:
+        raise ValueError(
+            f"{row.place}: column {fields.answer!r} does not match `fields.answer_pattern` {fields.answer_pattern!r}: "
+            f"...{text[-80:]!r}"
+        )
+    answer = (matches[-1].replace(",", "") if fields.strip_commas else matches[-1]).strip()
+    if not answer:
         raise ValueError(f"{row.place}: the answer taken from column {fields.answer!r} is empty")
-    return text
+    return answer
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
@@ -123,7 +121,11 @@ def _compile(pattern: str) -> re.Pattern[str]:
     except re.error as error:
         raise ValueError(f"answer_pattern {pattern!r} is not a regular expression: {error}") from error
     if compiled.groups != 1:
-        raise ValueError(f"answer_pattern {pattern!r} must have exactly one group for the answer, it has {compiled.groups}")
+        # A flag's value is YAML, where `#` opens a comment: a pattern that starts with it arrives as None.
+        hint = r"; as a flag, write a leading `#` as `\#`" if pattern == "None" else ""
+        raise ValueError(
+            f"answer_pattern {pattern!r} must have exactly one group for the answer, it has {compiled.groups}{hint}"
+        )
     return compiled
 
 
@@ -131,9 +133,9 @@ def _identifier(row: Row, path: str | None, number: int) -> str:
     return str(number) if path is None else scalar(row, path, "fields.id")
 
 
-def _finish(messages: tuple[Message, ...], template: str, system: str | None, place: str) -> tuple[Message, ...]:
+def _finish(messages: tuple[Message, ...], template: str, system: str, place: str) -> tuple[Message, ...]:
     last = {"role": messages[-1]["role"], "content": template.replace(QUESTION, messages[-1]["content"])}
-    if system is None:
+    if not system:
         return (*messages[:-1], last)
     if messages[0]["role"] == "system":
         raise ValueError(f"{place}: the row has a system message of its own; leave `system` out or remove it from the rows")

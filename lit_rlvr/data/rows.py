@@ -3,9 +3,9 @@
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import fsspec
 from fsspec import AbstractFileSystem
@@ -55,16 +55,13 @@ def _matching_files(filesystem: AbstractFileSystem, inner_path: str, path: str) 
         return [inner_path]
     found = sorted(filesystem.glob(inner_path)) if any(magic in inner_path for magic in "*?[") else []
     if not found:
-        what = (
-            "is a folder, not a file; give a pattern such as its '/*.jsonl'"
-            if filesystem.isdir(inner_path)
-            else "matches no file"
-        )
+        is_folder = filesystem.isdir(inner_path)
+        what = "is a folder, not a file; give a pattern such as its '/*.jsonl'" if is_folder else "matches no file"
         raise FileNotFoundError(f"{path!r} {what} (set by `path` of the source in the configuration)")
     return found
 
 
-def _reader(place: str) -> Any:
+def _reader(place: str) -> Callable[[Any, str], Iterator[tuple[int, dict[str, Any]]]]:
     name = place
     for suffix in _COMPRESSION_SUFFIXES:
         name = name.removesuffix(suffix)
@@ -75,7 +72,7 @@ def _reader(place: str) -> Any:
     raise ValueError(f"{place}: cannot tell the format; the name must end in {', '.join(JSON_SUFFIXES)} or {PARQUET_SUFFIX}")
 
 
-def _read_json_lines(file: IO[bytes], place: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_json_lines(file: Iterable[bytes], place: str) -> Iterator[tuple[int, dict[str, Any]]]:
     blank_line = 0
     for number, line in enumerate(_lines(file, place), start=1):
         if not line.strip():
@@ -86,7 +83,7 @@ def _read_json_lines(file: IO[bytes], place: str) -> Iterator[tuple[int, dict[st
         yield number, _parse_object(line, f"{place}:{number}")
 
 
-def _lines(file: IO[bytes], place: str) -> Iterator[bytes]:
+def _lines(file: Iterable[bytes], place: str) -> Iterator[bytes]:
     try:
         yield from file
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -103,7 +100,7 @@ def _parse_object(line: bytes, place: str) -> dict[str, Any]:
     return values
 
 
-def _read_parquet(file: IO[bytes], place: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_parquet(file: Any, place: str) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         import pyarrow
         import pyarrow.parquet

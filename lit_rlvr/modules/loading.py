@@ -65,6 +65,7 @@ def build_model(config: PolicyConfig) -> nn.Module:
         )
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
     return model if config.lora is None else _with_lora(model, config.lora, config.init_seed)
 
 

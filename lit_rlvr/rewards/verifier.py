@@ -4,7 +4,6 @@ The worker descends from a fork server, never from the training process, and hol
 starts with. Like every user of Python's fork server, a script that trains needs its `if __name__ == "__main__":` guard.
 """
 
-import ctypes
 import logging
 import multiprocessing
 import os
@@ -21,8 +20,8 @@ PAIRS_PER_WORKER = 1000
 """A worker is replaced after this many pairs: symbolic caches only grow."""
 START_ALLOWANCE = 120.0
 """Seconds a new worker may take to come up, on top of the time-out of its first pair."""
-
-_PR_SET_PDEATHSIG = 1
+ORPHAN_GRACE = 5.0
+"""Seconds past its time-out after which a worker ends itself, should nobody be left to kill it."""
 
 
 class VerifierError(Exception):
@@ -94,7 +93,7 @@ class _Worker:
         shown, reason = repr(texts[-1][:80]), ""
         for _ in range(2):
             try:
-                future = self._started_pool().schedule(function, args=texts, timeout=timeout_s)
+                future = self._started_pool().schedule(_under_alarm, args=(timeout_s, function, *texts), timeout=timeout_s)
                 return future.result(timeout=timeout_s + START_ALLOWANCE)
             except TimeoutError as error:
                 if error.args:  # the pool killed the process; without arguments the wait itself ran out: the pool is stuck
@@ -129,15 +128,24 @@ def _pebble() -> Any:
 
 
 def _prepare_worker() -> None:
-    """Make the worker killable at once, silent and warm; on Linux also bounded in memory and gone when its parent is."""
+    """Make the worker killable at once, silent and warm; on Linux also bounded in memory."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     logging.disable(logging.CRITICAL)
     _equivalent("x+1", r"\frac{2x+2}{2}")
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         with open("/proc/self/statm", encoding="ascii") as file:
             in_use = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY_LIMIT, in_use + MEMORY_LIMIT))
+
+
+def _under_alarm(timeout_s: float, function: Any, *texts: str) -> object:
+    # the default action of the alarm ends the process from the kernel, even inside a single long big-integer operation
+    signal.setitimer(signal.ITIMER_REAL, timeout_s + ORPHAN_GRACE)
+    try:
+        return function(*texts)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _equivalent(gold: str, answer: str) -> bool:

@@ -27,9 +27,13 @@ def causal_lm_of(model: nn.Module) -> PreTrainedModel:
     if inner is None:
         raise ValueError(f"the embedded engine drives transformers models; {type(model).__name__} holds none")
     if inner.config.is_encoder_decoder:
-        raise ValueError(f"{type(inner).__name__} is an encoder-decoder; the embedded engine continues prompts of causal LMs only")
-    if getattr(model, "active_peft_config", None) is not None and model.active_peft_config.is_prompt_learning:
-        raise ValueError("prompt-learning adapters put virtual tokens into the cache, which the embedded engine does not know: use LoRA")
+        raise ValueError(
+            f"{type(inner).__name__} is an encoder-decoder; the embedded engine continues prompts of causal LMs only"
+        )
+    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+        raise ValueError(
+            "prompt-learning adapters put virtual tokens into the cache, which the embedded engine does not know: use LoRA"
+        )
     return inner
 
 
@@ -60,7 +64,7 @@ class DecodingRoute(ABC):
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         inner = causal_lm_of(model)
-        self.device = inner.get_input_embeddings().weight.device
+        self.device: torch.device = inner.device
         self._only_last = {"logits_to_keep": 1} if "logits_to_keep" in signature(type(inner).forward).parameters else {}
 
     @abstractmethod
@@ -155,7 +159,9 @@ class GenericRoute(DecodingRoute):
     def step(self, tokens: Int[Tensor, " n"], positions: Int[Tensor, " n"]) -> Float[Tensor, "n V"]:  # noqa: D102
         output = self.model(input_ids=tokens.unsqueeze(1), past_key_values=self.cache, use_cache=True)
         if not isinstance(output.get("past_key_values"), Cache):
-            raise ValueError(f"{type(causal_lm_of(self.model)).__name__} keeps no transformers Cache: the embedded engine cannot drive it")
+            raise ValueError(
+                f"{type(causal_lm_of(self.model)).__name__} keeps no transformers Cache: the embedded engine cannot drive it"
+            )
         self.cache = output.past_key_values
         return output.logits[:, -1]
 
@@ -166,4 +172,4 @@ class GenericRoute(DecodingRoute):
 
     def _reorder(self, rows: Int[Tensor, " n"]) -> None:
         if self.cache is not None:
-            self.cache.reorder_cache(rows)
+            self.cache.reorder_cache(rows)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from transformers import PreTrainedModel
 
-from lit_rlvr.rollout.batch import DecodingBatch, Job
+from lit_rlvr.rollout.continuous_batch import ContinuousBatch, Job
 from lit_rlvr.rollout.decoding import GenericRoute, SlabRoute, causal_lm_of, is_plain_full_attention
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.rollout.kv_cache import SLAB_ATTENTION, install_slab_attention
@@ -74,9 +74,11 @@ class EmbeddedEngine(RolloutEngine):
             max_rows = min(self.max_batch_size, num_rows)
             model = self._policy.model
             route = SlabRoute(model, max_rows, params.max_tokens) if use_slab else GenericRoute(model)
-            batch = DecodingBatch(route, params, stop_token_ids, max_rows, num_rows)
+            batch = ContinuousBatch(route, params, stop_token_ids, max_rows, num_rows)
             batch.run(jobs, self.max_prefill_tokens)
-        names = [f"prompt {prompt.id!r}, member {g}" for prompt, row in zip(prompts, seeds, strict=True) for g in range(len(row))]
+        names = [
+            f"prompt {prompt.id!r}, member {g}" for prompt, row in zip(prompts, seeds, strict=True) for g in range(len(row))
+        ]
         completions = iter(batch.completions(names, self.weight_version))
         return [[next(completions) for _ in row] for row in seeds]
 
@@ -87,7 +89,7 @@ class EmbeddedEngine(RolloutEngine):
 
 @contextmanager
 def _sampling_mode(policy: RolloutPolicy, inner: PreTrainedModel, attention: str) -> Iterator[None]:
-    """Evaluation mode, no gradients, the trainer's precision and the given attention; all of it undone at the end."""
+    """Switch to evaluation mode, no gradients, the trainer's precision and the given attention, and back at the end."""
     assert policy.model is not None
     training = [module for module in policy.model.modules() if module.training]
     before = inner.config._attn_implementation
@@ -128,7 +130,7 @@ def _check_prompts(
         raise ValueError(f"seeds must have one row per prompt: got {len(seeds)} rows for {len(prompts)} prompts")
     config = model.config.get_text_config(decoder=True)
     limit = getattr(config, "max_position_embeddings", None)
-    vocab_size = model.get_input_embeddings().num_embeddings
+    vocab_size = config.vocab_size
     for prompt, row_seeds in zip(prompts, seeds, strict=True):
         length = len(prompt.token_ids)
         if length == 0:
@@ -139,7 +141,9 @@ def _check_prompts(
                 f" max_position_embeddings={limit}: lower max_tokens or drop prompts longer than {limit - params.max_tokens} tokens"
             )
         if not 0 <= min(prompt.token_ids) <= max(prompt.token_ids) < vocab_size:
-            raise ValueError(f"prompt {prompt.id!r} has token ids outside the model's vocabulary of {vocab_size}: wrong tokenizer?")
+            raise ValueError(
+                f"prompt {prompt.id!r} has token ids outside the model's vocabulary of {vocab_size}: wrong tokenizer?"
+            )
         wrong = next((seed for seed in row_seeds if not 0 <= seed < 2**63), None)
         if wrong is not None:
             raise ValueError(f"seeds must be non-negative and below 2**63, got {wrong} for prompt {prompt.id!r}")

@@ -35,6 +35,8 @@ class SlabCache(Cache):
         """The next column to be written."""
         self.width = 0
         """Allocated columns."""
+        self.rows = max_rows
+        """Allocated rows."""
         self.slabs: list[tuple[Float[Tensor, "N H W D"], Float[Tensor, "N H W E"]]] = []
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -72,16 +74,18 @@ class SlabCache(Cache):
         written = prompts.get_seq_length() if prompts.layers else 0
         if self.num_rows == 0:
             self.slabs.clear()
-            self.column, self.width = written, written + self.spare_columns
+            self.rows, self.column, self.width = self.max_rows, written, written + self.spare_columns
+        elif self.num_rows + len(prompt_of_row) > self.rows:
+            self.rebuild(first_column=0, rows=self.max_rows)
         first, self.num_rows = self.num_rows, self.num_rows + len(prompt_of_row)
         if written == 0:
             return
         columns = torch.arange(written, device=lengths.device) + (lengths - written)[prompt_of_row].unsqueeze(1)
         index = (prompt_of_row.unsqueeze(1), columns.clamp_(min=0))
-        for number, layer in enumerate(prompts.layers):
+        for number, (keys, values, _) in enumerate(prompts):
             if number == len(self.slabs):
-                self._allocate_layer(layer.keys, layer.values)
-            for slab, source in zip(self.slabs[number], (layer.keys, layer.values), strict=True):
+                self._allocate_layer(keys, values)
+            for slab, source in zip(self.slabs[number], (keys, values), strict=True):
                 rows = source.transpose(1, 2)[index].transpose(1, 2)
                 slab[first : self.num_rows, :, self.column - written : self.column] = rows
 
@@ -92,22 +96,26 @@ class SlabCache(Cache):
             for slab in (slab for layer in self.slabs for slab in layer):
                 slab[holes, :, : self.column] = slab[last, :, : self.column]
 
-    def rebuild(self, first_column: int) -> None:
-        """Make room: forget the columns before `first_column` and allocate `spare_columns` (at least half as many as are kept) more."""
+    def rebuild(self, first_column: int, rows: int | None = None) -> None:
+        """Forget the columns before `first_column`; allocate `spare_columns` (at least half as many as are kept) beyond the present one.
+
+        Without `rows` only the present rows keep their places, so that a few long completions do not hold the memory of many.
+        """
         kept = self.column - first_column
+        self.rows = self.num_rows if rows is None else rows
         self.width = kept + max(self.spare_columns, kept // 2)
-        for number, layer in enumerate(self.slabs):
-            self.slabs[number] = tuple(self._move(slab, first_column) for slab in layer)  # type: ignore[assignment]
+        for number, (keys, values) in enumerate(self.slabs):
+            self.slabs[number] = (self._move(keys, first_column), self._move(values, first_column))
         self.column = kept
 
-    def _move(self, slab: Float[Tensor, "N H W D"], first_column: int) -> Float[Tensor, "N H W D"]:
-        moved = slab.new_zeros(slab.shape[0], slab.shape[1], self.width, slab.shape[3])
+    def _move(self, slab: Float[Tensor, "N H W D"], first_column: int) -> Float[Tensor, "N2 H W2 D"]:
+        moved = slab.new_zeros(self.rows, slab.shape[1], self.width, slab.shape[3])
         moved[: self.num_rows, :, : self.column - first_column] = slab[: self.num_rows, :, first_column : self.column]
         return moved
 
     def _allocate_layer(self, keys: Tensor, values: Tensor) -> None:
         # Zeros, not empty memory: masked columns have weight 0, and 0 times a stray NaN would still be NaN.
-        shapes = ((self.max_rows, x.shape[1], self.width, x.shape[3]) for x in (keys, values))
+        shapes = ((self.rows, x.shape[1], self.width, x.shape[3]) for x in (keys, values))
         first, second = (x.new_zeros(shape) for x, shape in zip((keys, values), shapes, strict=True))
         self.slabs.append((first, second))
 

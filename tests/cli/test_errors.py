@@ -65,6 +65,10 @@ MISTAKES = {
         "trainer: {max_epochs: many}",
         "'trainer.max_epochs' (bad.yaml, line 1): expected int, got 'many'",
     ),
+    "no choice on offer": (
+        "trainer: {precision: bf16-mixd}",
+        "'trainer.precision' (bad.yaml, line 1): expected int or one of 'transformer-engine',",
+    ),
     "not YAML": ("model: [\n", "bad.yaml, line 2: not valid YAML"),
     "a key twice": (
         "trainer:\n  max_epochs: 1\n  max_epochs: 2",

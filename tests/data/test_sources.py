@@ -2,9 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonargparse import ArgumentParser
 
 from lit_rlvr.data.files import PromptFile
 from lit_rlvr.data.mapping import PromptFields
+from lit_rlvr.data.sources import PromptSource
 from lit_rlvr.types import Prompt
 
 ROW = {"question": "What is 1+1?", "answer": "2"}
@@ -168,6 +170,7 @@ def test_two_system_messages_are_refused(write) -> None:
         ({"answer_pattern": "("}, r"answer_pattern '\(' is not a regular expression"),
         ({"answer_pattern": "#### .+"}, "must have exactly one group for the answer, it has 0"),
         ({"answer_pattern": "(a)(b)"}, "must have exactly one group for the answer, it has 2"),
+        ({"answer_pattern": "None"}, r"it has 0; as a flag, write a leading `#` as `\\#`"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_at_once(settings: dict, message: str) -> None:
@@ -175,27 +178,17 @@ def test_settings_that_cannot_work_are_refused_at_once(settings: dict, message: 
         PromptFields(**settings)
 
 
-@pytest.mark.parametrize("name", ["gsm8k_test.jsonl", "gsm8k_train_2k.jsonl"])
-def test_gsm8k_answers_are_numbers(real_data, name: str) -> None:
-    fields = PromptFields(answer_pattern="#### (.+)$", strip_commas=True)
-    prompts = PromptFile(str(real_data(name)), fields).load()
-    assert len(prompts) in (1319, 2000)
-    assert all(prompt.answer.lstrip("-").replace(".", "", 1).isdigit() for prompt in prompts)
-    assert {prompt.source for prompt in prompts} == {name.removesuffix(".jsonl")}
-
-
-@pytest.mark.parametrize(
-    ("name", "fields", "count"),
-    [
-        ("aime24.jsonl", PromptFields("messages", "meta.answer", "meta.unique_id"), 30),
-        ("aime25.jsonl", PromptFields("messages", "meta.solution", "meta.unique_id"), 30),
-        ("hmmt25.jsonl", PromptFields("messages", "answer", "id"), 30),
-        ("amc23.jsonl", PromptFields("problem", "answer", "id"), 40),
-        ("minerva_math.jsonl", PromptFields("problem", "solution", "idx", answer_pattern=r"\\boxed\{(.*)\}"), 272),
-        ("olympiadbench.jsonl", PromptFields("question", "final_answer.0", "id"), 675),
-    ],
-)
-def test_benchmark_files_load_with_a_mapping_only(real_data, name: str, fields: PromptFields, count: int) -> None:
-    prompts = PromptFile(str(real_data(name)), fields).load()
-    assert len(prompts) == count
-    assert all(prompt.answer for prompt in prompts)
+def test_settings_with_a_hash_survive_a_configuration_file_and_escaped_a_flag(write, tmp_path: Path) -> None:
+    # YAML takes `#` for a comment; a setting that silently became None would make whole solutions the answers.
+    path = write({"question": "q", "answer": "long\n#### 5"})
+    init_args = {"path": path, "fields": {"answer_pattern": "#### (.+)"}, "system": "# Role"}
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps({"source": {"class_path": "lit_rlvr.data.files.PromptFile", "init_args": init_args}}))
+    parser = ArgumentParser(parser_mode="omegaconf+")
+    parser.add_argument("--config", action="config")
+    parser.add_argument("--source", type=PromptSource)
+    for flags in ([], [r"--source.fields.answer_pattern=\#### (.+)"]):
+        source = parser.instantiate(parser.parse_args([f"--config={config}", *flags])).source
+        (prompt,) = source.load()
+        assert prompt.answer == "5"
+        assert prompt.messages[0] == {"role": "system", "content": "# Role"}

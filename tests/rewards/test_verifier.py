@@ -109,11 +109,11 @@ def test_a_worker_that_is_dead_before_the_call_is_replaced() -> None:
     verifier.close()
 
 
-def test_workers_die_with_the_process_that_trains() -> None:
+def test_a_hanging_worker_ends_itself_when_nobody_is_left_to_kill_it() -> None:
     script = """
 if __name__ == "__main__":
     from lit_rlvr.rewards.verifier import MathVerifier
-    verifier = MathVerifier(timeout_s=600.0)
+    verifier = MathVerifier(timeout_s=1.0)
     verifier.equivalent("x+1", "1+x")
     print("ready", flush=True)
     verifier.equivalent("5", "10^{10^{10}}")
@@ -125,7 +125,7 @@ if __name__ == "__main__":
         assert process.stdout.readline() == "ready\n"
         workers = worker_ids(process.pid)
         process.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline and any(map(is_running, workers)):
         time.sleep(0.05)
     assert workers

@@ -1,5 +1,6 @@
 """Two-layer models of several families with random weights, as policies an engine can sample from."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,28 +19,35 @@ from transformers import (
 )
 from transformers.models.auto import AutoModelForCausalLM
 
-from lit_rlvr.types import Prompt
+from lit_rlvr.types import Prompt, RolloutBatch
 
 VOCAB = 40
-SHAPE = dict(
-    vocab_size=VOCAB,
-    hidden_size=32,
-    intermediate_size=48,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    max_position_embeddings=128,
-    initializer_range=0.3,
-    pad_token_id=0,
-    bos_token_id=None,
-    eos_token_id=None,
-)
+SHAPE: dict[str, Any] = {
+    "vocab_size": VOCAB,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
 CONFIGS: dict[str, PretrainedConfig] = {
     "qwen3": Qwen3Config(**SHAPE, head_dim=16, tie_word_embeddings=True),
     "qwen2": Qwen2Config(**SHAPE, tie_word_embeddings=False),
     "llama": LlamaConfig(**SHAPE),
     "gpt2": GPT2Config(
-        vocab_size=VOCAB, n_embd=32, n_layer=2, n_head=4, n_positions=128, initializer_range=0.3, bos_token_id=None, eos_token_id=None
+        vocab_size=VOCAB,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=128,
+        initializer_range=0.3,
+        bos_token_id=None,
+        eos_token_id=None,
     ),
     "mistral_window": MistralConfig(**SHAPE, sliding_window=6),
     "qwen3_window": Qwen3Config(**SHAPE, head_dim=16, use_sliding_window=True, sliding_window=6, max_window_layers=1),
@@ -67,6 +75,12 @@ class TinyPolicy:
 
     model: Any
     precision: torch.dtype | None = None
+
+    def named_weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        yield from self.model.named_parameters()
+
+    def score(self, batch: RolloutBatch) -> RolloutBatch:
+        return batch
 
     def forward_context(self) -> Any:
         return nullcontext() if self.precision is None else torch.autocast("cpu", self.precision)

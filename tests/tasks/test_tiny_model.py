@@ -151,14 +151,14 @@ def test_sizes_no_model_can_have_are_refused(settings: dict, message: str) -> No
 def test_a_few_steps_of_training_lower_the_loss() -> None:
     tokenizer: PreTrainedTokenizerFast = character_tokenizer()
     texts = [
-        f"<|user|>{c.messages[0]['content']}<|assistant|>{c.response}<|end|>" for c in AdditionConversations(num=32).load()
+        f"<|user|>{c.messages[0]['content']}<|assistant|>{c.response}<|end|>" for c in AdditionConversations(num=16).load()
     ]
     batch = tokenizer(texts, return_tensors="pt", padding=True)
     labels = batch.input_ids.masked_fill(batch.attention_mask == 0, -100)
-    model = build_tiny_model(TinyModelConfig(), tokenizer)
+    model = build_tiny_model(TinyModelConfig(num_layers=1), tokenizer)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.98))
     losses = []
-    for _ in range(12):
+    for _ in range(8):
         loss = model(**batch, labels=labels).loss
         optimizer.zero_grad()
         loss.backward()

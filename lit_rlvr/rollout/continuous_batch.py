@@ -29,7 +29,7 @@ class Job:
     seeds: tuple[int, ...]
 
 
-class DecodingBatch:
+class ContinuousBatch:
     """Decodes jobs, at most `max_rows` rows at once, into `num_rows` completions.
 
     The state of a row is a column of one integer tensor: its last token, that token's position, the number of tokens drawn, the

@@ -1,0 +1,180 @@
+"""Tokens per second of the embedded engine and of `transformers.generate`, on the same model, prompts and settings.
+
+    python examples/benchmarks/generation.py --model both --threads 2
+
+The models have random weights: `demo` is the shape of the quickstart's model (0.3 M parameters), `half-billion` that of
+Qwen2.5-0.5B. Both samplers run at temperature 1 without filters and take turns, so that other load on the machine meets both;
+a figure is the median of its rounds. Generated tokens count up to the stop token. The demo is measured twice: with a
+stop token, as in training (completions end at different lengths: `generate` decodes all rows until the last has ended), and
+without one (every completion has the full length). The engine returns log-probs, `generate` does not.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+from lit_rlvr.rollout.embedded import EmbeddedEngine
+from lit_rlvr.rollout.engine import SamplingParams
+from lit_rlvr.types import Prompt
+
+PAD, STOP = 0, 2
+DEMO = Qwen3Config(
+    vocab_size=45,
+    hidden_size=96,
+    num_hidden_layers=3,
+    num_attention_heads=3,
+    num_key_value_heads=1,
+    head_dim=32,
+    intermediate_size=256,
+    max_position_embeddings=256,
+    initializer_range=0.05,
+    tie_word_embeddings=True,
+)
+HALF_BILLION = Qwen2Config(
+    vocab_size=151936,
+    hidden_size=896,
+    num_hidden_layers=24,
+    num_attention_heads=14,
+    num_key_value_heads=2,
+    intermediate_size=4864,
+    max_position_embeddings=4096,
+    tie_word_embeddings=True,
+)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The part of a policy that the embedded engine asks for."""
+
+    model: PreTrainedModel
+
+    def named_weights(self) -> Any:
+        """Yield the weights under their names."""
+        return self.model.named_parameters()
+
+    def score(self, batch: Any) -> Any:
+        """Return the batch; nothing is scored here."""
+        return batch
+
+    def forward_context(self) -> Any:
+        """Return a context that changes nothing: full precision."""
+        return nullcontext()
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one comparison generates."""
+
+    name: str
+    config: Qwen2Config | Qwen3Config
+    num_prompts: int
+    group_size: int
+    prompt_lengths: tuple[int, int]
+    """Shortest and longest prompt."""
+    max_tokens: int
+    stop: tuple[int, ...]
+
+
+CASES = {
+    "demo": [
+        Case("demo, natural ends", DEMO, 32, 8, (10, 14), 62, (STOP,)),
+        Case("demo, full length", DEMO, 32, 8, (10, 14), 62, ()),
+    ],
+    "half-billion": [Case("half-billion, full length", HALF_BILLION, 4, 4, (24, 32), 12, ())],
+}
+
+
+def random_prompts(case: Case) -> list[Prompt]:
+    """Return prompts without padding and stop tokens, their lengths spread evenly over the case's range."""
+    generator = torch.Generator().manual_seed(0)
+    shortest, longest = case.prompt_lengths
+    lengths = [shortest + i % (longest - shortest + 1) for i in range(case.num_prompts)]
+    ids = [torch.randint(STOP + 1, case.config.vocab_size, (n,), generator=generator).tolist() for n in lengths]
+    return [Prompt(id=str(i), messages=(), token_ids=tuple(row)) for i, row in enumerate(ids)]
+
+
+def embedded(model: PreTrainedModel, case: Case, prompts: Sequence[Prompt]) -> Callable[[int], int]:
+    """Return a function that generates with the engine and counts tokens."""
+    engine = EmbeddedEngine()
+    engine.update_weights(Policy(model), 0)
+    params = SamplingParams(max_tokens=case.max_tokens)
+
+    def generate(round_number: int) -> int:
+        seeds = [[((round_number * 1000 + p) << 10) + g for g in range(case.group_size)] for p in range(len(prompts))]
+        groups = engine.generate(prompts, params, seeds, case.stop)
+        return sum(len(completion.token_ids) for group in groups for completion in group)
+
+    return generate
+
+
+def transformers_generate(model: PreTrainedModel, case: Case, prompts: Sequence[Prompt]) -> Callable[[int], int]:
+    """Return a function that generates with transformers (left-padded, one batch) and counts tokens."""
+    width = max(len(prompt.token_ids) for prompt in prompts)
+    ids = torch.tensor([[PAD] * (width - len(prompt.token_ids)) + list(prompt.token_ids) for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt.token_ids)) + [1] * len(prompt.token_ids) for prompt in prompts])
+
+    def generate(round_number: int) -> int:
+        torch.manual_seed(round_number)
+        output = model.generate(
+            ids,
+            attention_mask=mask,
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            num_return_sequences=case.group_size,
+            max_new_tokens=case.max_tokens,
+            eos_token_id=list(case.stop) or None,
+            pad_token_id=PAD,
+        )
+        new = output[:, width:]
+        ended = torch.isin(new, torch.tensor(case.stop)).int().cumsum(dim=1)
+        return int((ended - torch.isin(new, torch.tensor(case.stop)).int() == 0).sum())
+
+    return generate
+
+
+def compare(case: Case, model: PreTrainedModel, repeats: int) -> None:
+    """Let both generate in turns and print their tokens per second."""
+    prompts = random_prompts(case)
+    samplers = {"engine": embedded(model, case, prompts), "generate": transformers_generate(model, case, prompts)}
+    speeds: dict[str, list[float]] = {name: [] for name in samplers}
+    for round_number in range(repeats + 1):
+        for name, sampler in samplers.items():
+            start = time.perf_counter()
+            tokens = sampler(round_number)
+            if round_number:  # the first round warms up
+                speeds[name].append(tokens / (time.perf_counter() - start))
+    ratio = median(ours / theirs for ours, theirs in zip(speeds["engine"], speeds["generate"], strict=True))
+    print(
+        f"{case.name:28} engine {median(speeds['engine']):9,.0f} tokens/s   transformers.generate"
+        f" {median(speeds['generate']):9,.0f} tokens/s   ratio {ratio:.2f} (median of {repeats})",
+        flush=True,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the chosen comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=[*CASES, "both"], default="both")
+    parser.add_argument("--threads", type=int, default=2, help="torch's threads")
+    parser.add_argument("--repeats", type=int, default=5, help="measured rounds of each, after one that warms up")
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(args.threads)
+    for name in CASES if args.model == "both" else [args.model]:
+        torch.manual_seed(0)
+        config = CASES[name][0].config
+        model = (Qwen3ForCausalLM if isinstance(config, Qwen3Config) else Qwen2ForCausalLM)(config).eval()
+        for case in CASES[name]:
+            compare(case, model, args.repeats)
+
+
+if __name__ == "__main__":
+    main()
