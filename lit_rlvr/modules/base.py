@@ -1,5 +1,6 @@
 """What SFT and RL share: building the policy, its optimizer, and refusing steps that would damage it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -44,9 +45,16 @@ class PolicyModule(LightningModule):
         self.lr_scheduler = lr_scheduler
         self.lr_scheduler_interval = lr_scheduler_interval
         self.max_skipped_steps = max_skipped_steps
-        self.step_statistics = TokenStatistics(("loss", "grad_norm", "skipped_steps", *step_statistics))
+        self.step_statistics = self.new_statistics("loss", "grad_norm", "skipped_steps", *step_statistics)
         self._skipped_in_a_row = 0
         self._step_is_empty = False
+
+    @staticmethod
+    def new_statistics(*names: str, maxima: tuple[str, ...] = ()) -> TokenStatistics:
+        """Return an empty metric. Checkpoints hold its state over all ranks (`on_save_checkpoint`), not that of one of them."""
+        statistics = TokenStatistics(names, maxima)
+        statistics.persistent(False)
+        return statistics
 
     @property
     def needs_reference(self) -> bool:
@@ -123,21 +131,34 @@ class PolicyModule(LightningModule):
 
     def log_statistics(self, statistics: TokenStatistics, prefix: str) -> None:
         """Log and reset what was counted since the last call, over all ranks."""
-        self.log_dict({f"{prefix}/{name}": value for name, value in statistics.compute().items()})
+        self.log_everywhere({f"{prefix}/{name}": value for name, value in statistics.compute().items()})
         statistics.reset()
+
+    def log_everywhere(self, values: Mapping[str, float]) -> None:
+        """Log values that are the same on every rank."""
+        self.log_dict(dict(values), sync_dist=self.trainer.world_size > 1)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Start an epoch with empty statistics, also after a resume from its predecessor's last step, which ends no epoch."""
         if batch_idx == 0:
-            for metric in self.children():
-                if isinstance(metric, TokenStatistics):
-                    metric.reset()
+            for statistics in self._statistics.values():
+                statistics.reset()
 
     def on_train_epoch_end(self) -> None:
         """Log the statistics of the epoch and the learning rate."""
         self.log_statistics(self.step_statistics, "train")
-        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.log_everywhere({"train/learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]})
+
+    @property
+    def _statistics(self) -> dict[str, TokenStatistics]:
+        return {name: metric for name, metric in self.named_children() if isinstance(metric, TokenStatistics)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what `lit-rlvr export` needs to rebuild the model."""
+        """Add what `lit-rlvr export` needs to rebuild the model, and what all ranks have counted of the unfinished epoch."""
         checkpoint["policy"] = asdict(self.policy_config)
+        checkpoint["statistics"] = {name: statistics.global_state() for name, statistics in self._statistics.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting."""
+        for name, statistics in self._statistics.items():
+            statistics.load_global_state(checkpoint["statistics"][name])

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from lit_rlvr.callbacks.weight_sync import WeightSync
-from lit_rlvr.metrics.token_statistics import TokenStatistics
 from lit_rlvr.modules.base import PolicyModule
 from lit_rlvr.modules.evaluation import EvaluationMetrics
 from lit_rlvr.modules.loading import PolicyConfig
@@ -38,20 +37,19 @@ class RLModule(PolicyModule):
     def __init__(
         self,
         policy: PolicyConfig,
-        objective: PolicyObjective | None = None,
+        objective: PolicyObjective = GRPO(),  # noqa: B008 - frozen
         terms: list[LossTerm] | None = None,
         optimizer: OptimizerCallable = AdamW,
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: Literal["step", "epoch"] = "step",
         max_skipped_steps: int = 10,
     ) -> None:
-        names = tuple(term.name for term in terms or [])
-        super().__init__(policy, optimizer, lr_scheduler, lr_scheduler_interval, max_skipped_steps, step_statistics=names)
-        self.objective = objective or GRPO()
+        term_names = tuple(term.name for term in terms or [])
+        super().__init__(policy, optimizer, lr_scheduler, lr_scheduler_interval, max_skipped_steps, term_names)
+        self.objective = objective
         self.terms = terms or []
-        self.token_statistics = TokenStatistics(
-            ("entropy", "ratio", "kl_old", "rollout_gap", *_statistics_of(self.objective)), maxima=("ratio", "rollout_gap")
-        )
+        names = ("entropy", "ratio", "kl_old", "rollout_gap", *_statistics_of(objective))
+        self.token_statistics = self.new_statistics(*names, maxima=("ratio", "rollout_gap"))
         self.evaluation = EvaluationMetrics()
         self._rollout_stats: Mapping[str, float] = {}
 
@@ -100,7 +98,7 @@ class RLModule(PolicyModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the statistics of the iteration: its rollouts, its tokens, its optimizer steps."""
-        self.log_dict(dict(self._rollout_stats))
+        self.log_everywhere(self._rollout_stats)
         self.log_statistics(self.token_statistics, "train")
         super().on_train_epoch_end()
 
@@ -110,7 +108,7 @@ class RLModule(PolicyModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log avg@k, pass@k and greedy accuracy with their intervals."""
-        self.log_dict(self.evaluation.compute_and_reset("val"))
+        self.log_everywhere(self.evaluation.compute_and_reset("val"))
 
     def test_step(self, batch: EvalBatch, batch_idx: int) -> None:
         """Count the judged completions of the test problems."""
@@ -118,7 +116,7 @@ class RLModule(PolicyModule):
 
     def on_test_epoch_end(self) -> None:
         """Log avg@k, pass@k and greedy accuracy with their intervals."""
-        self.log_dict(self.evaluation.compute_and_reset("test"))
+        self.log_everywhere(self.evaluation.compute_and_reset("test"))
 
 
 def objective_inputs(scores: PolicyScores, batch: RolloutBatch) -> ObjectiveInputs:

@@ -6,7 +6,6 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.optim import AdamW
 
-from lit_rlvr.metrics.token_statistics import TokenStatistics
 from lit_rlvr.modules.base import PolicyModule
 from lit_rlvr.modules.loading import PolicyConfig
 from lit_rlvr.types import SFTBatch
@@ -32,7 +31,7 @@ class SFTModule(PolicyModule):
         max_skipped_steps: int = 10,
     ) -> None:
         super().__init__(policy, optimizer, lr_scheduler, lr_scheduler_interval, max_skipped_steps)
-        self.validation_statistics = TokenStatistics(("loss",))
+        self.validation_statistics = self.new_statistics("loss")
 
     def training_step(self, batch: SFTBatch, batch_idx: int) -> Tensor:
         """Return this micro-batch's share of the mean negative log-likelihood."""

@@ -131,8 +131,9 @@ class SlabRoute(DecodingRoute):
     def drop(self, holes: Int[Tensor, " h"], last: Int[Tensor, " h"], num_rows: int) -> None:  # noqa: D102
         self.cache.fill_holes(holes, last, num_rows)
         self.start[holes] = self.start[last]
-        if num_rows:
-            self._build_bias()
+        if self._bias is not None:
+            self._bias[holes] = self._bias[last]
+            self._bias = self._bias[:num_rows]
 
     def _build_bias(self) -> None:
         start = self.start[: self.cache.num_rows]

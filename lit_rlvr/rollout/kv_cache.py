@@ -38,6 +38,8 @@ class SlabCache(Cache):
         self.rows = max_rows
         """Allocated rows."""
         self.slabs: list[tuple[Float[Tensor, "N H W D"], Float[Tensor, "N H W E"]]] = []
+        self._live: list[tuple[Float[Tensor, "n H W D"], Float[Tensor, "n H W E"]]] = []
+        """The present rows of each slab: views kept because slicing anew costs as much as writing a token."""
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Return the number of columns written, the padding of shorter rows included."""
@@ -53,11 +55,14 @@ class SlabCache(Cache):
         """Write one layer's new keys and values, and return all that may be read. The column advances with `advance` only."""
         if layer_idx == len(self.slabs):
             self._allocate_layer(key_states, value_states)
-        keys, values = self.slabs[layer_idx]
-        end = self.column + key_states.shape[2]
-        keys[: self.num_rows, :, self.column : end] = key_states
-        values[: self.num_rows, :, self.column : end] = value_states
-        return keys[: self.num_rows, :, :end], values[: self.num_rows, :, :end]
+        if layer_idx == len(self._live):
+            keys, values = self.slabs[layer_idx]
+            self._live.append((keys[: self.num_rows], values[: self.num_rows]))
+        keys, values = self._live[layer_idx]
+        length = key_states.shape[2]
+        keys.narrow(2, self.column, length).copy_(key_states)
+        values.narrow(2, self.column, length).copy_(value_states)
+        return keys.narrow(2, 0, self.column + length), values.narrow(2, 0, self.column + length)
 
     def advance(self) -> None:
         """Move to the next column, once all layers have written."""
@@ -71,6 +76,7 @@ class SlabCache(Cache):
             prompt_of_row: the prompt of each new row.
             lengths: prefilled tokens of each prompt; none exceeds the present column.
         """
+        self._live.clear()
         written = prompts.get_seq_length() if prompts.layers else 0
         if self.num_rows == 0:
             self.slabs.clear()
@@ -92,6 +98,7 @@ class SlabCache(Cache):
     def fill_holes(self, holes: Int[Tensor, " h"], last: Int[Tensor, " h"], num_rows: int) -> None:
         """Overwrite the rows `holes` by the rows `last`, and forget all rows from `num_rows` on."""
         self.num_rows = num_rows
+        self._live.clear()
         if len(holes):
             for slab in (slab for layer in self.slabs for slab in layer):
                 slab[holes, :, : self.column] = slab[last, :, : self.column]
@@ -101,6 +108,7 @@ class SlabCache(Cache):
 
         Without `rows` only the present rows keep their places, so that a few long completions do not hold the memory of many.
         """
+        self._live.clear()
         kept = self.column - first_column
         self.rows = self.num_rows if rows is None else rows
         self.width = kept + max(self.spare_columns, kept // 2)
@@ -147,15 +155,20 @@ def slab_attention(
     if query.shape[2] > 1:
         return sdpa_attention_forward(module, query, key, value, None, scaling=scaling, is_causal=True)
     n, num_heads, _, head_dim = query.shape
-    folded = query.reshape(n, key.shape[1], num_heads // key.shape[1], head_dim)
+    num_kv_heads = key.shape[1]
     scale = head_dim**-0.5 if scaling is None else scaling
-    if query.device.type == "cpu" and query.dtype == torch.float32:
-        scores = torch.matmul(folded * scale, key.transpose(2, 3))
-        if attention_mask is not None:
-            scores += attention_mask
-        output = torch.matmul(scores.softmax(dim=-1), value)
+    if query.device.type == "cpu" and query.dtype == value.dtype == torch.float32:
+        folded = query.reshape(n * num_kv_heads, num_heads // num_kv_heads, head_dim)
+        keys, values = key.flatten(0, 1).transpose(1, 2), value.flatten(0, 1)
+        if attention_mask is None:
+            scores = torch.bmm(folded, keys).mul_(scale)
+        else:
+            bias = attention_mask.expand(n, num_kv_heads, 1, -1).reshape(n * num_kv_heads, 1, -1)
+            scores = torch.baddbmm(bias, folded, keys, alpha=scale)
+        output = torch.bmm(scores.softmax(dim=-1), values)
     else:
         # Scores stay in float32 inside the fused kernel, whatever the precision of the model.
+        folded = query.reshape(n, num_kv_heads, num_heads // num_kv_heads, head_dim)
         mask = None if attention_mask is None else attention_mask.to(query.dtype)
         output = nn.functional.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
     return output.reshape(n, 1, num_heads, value.shape[3]), None

@@ -28,9 +28,9 @@ def random_streams(seeds: Int[Tensor, "*S"]) -> Int[Tensor, "*S"]:
 
 
 def uniforms(streams: Int[Tensor, "*S"], step: Int[Tensor, "*S"]) -> Float[Tensor, "*S"]:
-    """Return number `step` of each stream: float32 in [0, 1), a multiple of 2^-24."""
-    bits = (_mix(streams + (step + 1) * _GOLDEN) >> 40) & 0xFFFFFF
-    return bits.to(torch.float32) * 2.0**-24
+    """Return number `step` of each stream: float32 in [0, 1), a multiple of 2^-23."""
+    bits = (_mix(streams + (step + 1) * _GOLDEN) >> 41) & 0x7FFFFF
+    return bits.to(torch.float32) * 2.0**-23
 
 
 def draw(
@@ -86,17 +86,13 @@ def _pick(
 
 
 def _invert(logits: Float[Tensor, "N K"], uniform: Float[Tensor, " N"]) -> tuple[Int[Tensor, " N"], Float[Tensor, " N"]]:
-    total = logits.logsumexp(dim=-1, keepdim=True)
-    logprobs = logits - total
-    cumulative = logprobs.exp().cumsum(dim=-1)
+    top = logits.amax(dim=-1, keepdim=True)
+    cumulative = (logits - top).exp_().cumsum(dim=-1)
     mass = cumulative[:, -1:]
-    # Rounding can lift the product to the mass itself, which lies past the last token.
-    target = torch.minimum(uniform.unsqueeze(1) * mass, torch.nextafter(mass, torch.zeros_like(mass)))
-    column = torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[1] - 1)
-    logprob = logprobs.gather(1, column)
-    # A parallel prefix sum (GPU) may rise by a rounding error at a token without mass: take the most likely one there.
-    massless = logprob.isneginf() & total.isfinite()
-    if bool(massless.any()):
-        best, best_column = logprobs.max(dim=-1, keepdim=True)
-        column, logprob = torch.where(massless, best_column, column), torch.where(massless, best, logprob)
+    # `uniform` is at most 1 - 2^-23, so the product is below the mass even after rounding; NaN would lead past the last column.
+    column = torch.searchsorted(cumulative, uniform.unsqueeze(1) * mass, right=True).clamp_(max=logits.shape[1] - 1)
+    if logits.device.type != "cpu":
+        # A parallel prefix sum may rise by a rounding error at a token without mass: take the most likely one there.
+        column = torch.where(logits.gather(1, column).isneginf(), logits.argmax(dim=-1, keepdim=True), column)
+    logprob = logits.gather(1, column) - top - mass.log()
     return column.squeeze(1), logprob.squeeze(1)

@@ -37,7 +37,7 @@ def test_uniforms_are_splitmix64_of_seed_and_step():
     golden, mask = 0x9E3779B97F4A7C15, 2**64 - 1
     keys = [splitmix64((s + golden) & mask) for s in seeds.tolist()]
     expected = [
-        (splitmix64((key + (step + 1) * golden) & mask) >> 40) / 2**24 for key, step in zip(keys, steps.tolist(), strict=True)
+        (splitmix64((key + (step + 1) * golden) & mask) >> 41) / 2**23 for key, step in zip(keys, steps.tolist(), strict=True)
     ]
     assert uniforms(random_streams(seeds), steps).tolist() == expected
 
@@ -93,7 +93,7 @@ def test_a_large_vocabulary_is_sampled_right_whether_or_not_the_shortlist_suffic
 def test_extreme_uniforms_never_draw_a_token_without_mass():
     logits = torch.full((2, 150_000), -torch.inf)
     logits[:, 100:200] = torch.linspace(-3, 3, 100)
-    token, logprob = draw(logits, torch.tensor([0.0, 1 - 2**-24]), SamplingParams())
+    token, logprob = draw(logits, torch.tensor([0.0, 1 - 2**-23]), SamplingParams())
     assert token.tolist() == [100, 199]
     assert logprob.isfinite().all()
 
