@@ -84,8 +84,8 @@ class Case:
 
 CASES = {
     "demo": [
-        Case("demo, natural ends", DEMO, 32, 8, (10, 14), 62, (STOP,)),
-        Case("demo, full length", DEMO, 32, 8, (10, 14), 62, ()),
+        Case("demo, natural ends", DEMO, 32, 8, (10, 14), 80, (STOP,)),
+        Case("demo, full length", DEMO, 32, 8, (10, 14), 80, ()),
     ],
     "half-billion": [Case("half-billion, full length", HALF_BILLION, 4, 4, (24, 32), 12, ())],
 }

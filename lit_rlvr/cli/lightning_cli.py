@@ -17,6 +17,7 @@ from lit_rlvr.cli.launcher import launcher_overrides
 from lit_rlvr.cli.mistakes import USAGE_ERROR, mistakes_explained
 from lit_rlvr.cli.parser import Parser
 from lit_rlvr.cli.parsing_settings import configure_parsing
+from lit_rlvr.cli.run_defaults import add_run_defaults
 
 SUBCOMMANDS = {
     "fit": "train, validating as configured",
@@ -109,11 +110,12 @@ class TrainingCLI(LightningCLI):
             parser.exit(USAGE_ERROR, f"error: {explain_interpolation(error, given[0], given)}\n")
 
     def before_instantiate_classes(self) -> None:
-        """Take over what an external launcher decided; it wins over files and flags, because its processes already run."""
+        """Take over what an external launcher decided (its processes already run), and complete what the run leaves behind."""
         trainer = self.config[self.subcommand].trainer
         with mistakes_explained():
             for name, value in launcher_overrides(os.environ).items():
                 trainer[name] = value
+        add_run_defaults(trainer, self.subcommand)
 
     def instantiate_classes(self) -> None:
         """Build the classes; a value that a constructor refuses is a mistake of the configuration, not a crash."""

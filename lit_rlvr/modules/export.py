@@ -60,4 +60,4 @@ def export_checkpoint(checkpoint: str, path: str, tokenizer: str | None = None) 
 def _merged(policy: Policy) -> PreTrainedModel:
     if policy.config.lora is None:
         return policy.causal_lm
-    return copy.deepcopy(policy.model).merge_and_unload()  # type: ignore[operator, return-value]
+    return copy.deepcopy(policy.model).merge_and_unload()  # type: ignore[operator]

@@ -2,7 +2,7 @@
 
 from lit_rlvr.report.curves import Curves, Point, read_run
 from lit_rlvr.report.figures import draw_before_after, draw_comparison, draw_run
-from lit_rlvr.report.summary import print_summary, read_result, write_result
+from lit_rlvr.report.summary import print_summary, read_estimates, read_result, write_result
 
 __all__ = [
     "Curves",
@@ -11,6 +11,7 @@ __all__ = [
     "draw_comparison",
     "draw_run",
     "print_summary",
+    "read_estimates",
     "read_result",
     "read_run",
     "write_result",

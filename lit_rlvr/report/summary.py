@@ -9,6 +9,25 @@ from rich.console import Console
 from rich.table import Table
 
 from lit_rlvr.metrics.intervals import Estimate
+from lit_rlvr.report.curves import read_run
+
+
+def read_estimates(folder: str | os.PathLike[str], stage: str = "test") -> dict[str, Estimate]:
+    """Return the accuracies a run logged last: every measure of the stage that has an interval.
+
+    Args:
+        folder: the run, as for `read_run`.
+        stage: `test` or `val`.
+
+    Raises:
+        ValueError: when the run logged none.
+    """
+    curves = read_run(folder)
+    latest = {name.removeprefix(f"{stage}/"): curves.points[name][-1].value for name in curves.names(f"{stage}/")}
+    measured = [name for name in latest if f"{name}_low" in latest and f"{name}_high" in latest]
+    if not measured:
+        raise ValueError(f"{os.fspath(folder)} holds no accuracies of stage {stage!r}: was `lit-rlvr rl {stage}` run?")
+    return {name: Estimate(latest[name], latest[f"{name}_low"], latest[f"{name}_high"]) for name in measured}
 
 
 def print_summary(

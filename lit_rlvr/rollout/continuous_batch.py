@@ -13,7 +13,7 @@ from lit_rlvr.rollout.sampling import draw, random_streams, uniforms
 from lit_rlvr.types import Completion
 
 _LAST, _POSITION, _STEP, _CURSOR, _STREAM, _ALIVE = range(6)
-COMPACTION_SHARE = 16
+COMPACTION_SHARE = 32
 """Finished rows are dropped once they are at least one in this many: moving rows costs about as much as decoding a few of them."""
 REFILL_SHARE = 4
 """Waiting rows join once this share of the batch is free: a prefill for one or two rows would stall all others."""

@@ -10,6 +10,7 @@ from lit_rlvr.rollout.continuous_batch import ContinuousBatch, Job
 from lit_rlvr.rollout.decoding import GenericRoute, SlabRoute, causal_lm_of, is_plain_full_attention
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.rollout.kv_cache import SLAB_ATTENTION, install_slab_attention
+from lit_rlvr.rollout.unsharded import unsharded
 from lit_rlvr.types import Completion, Prompt, RolloutPolicy
 
 
@@ -61,13 +62,14 @@ class EmbeddedEngine(RolloutEngine):
                 `seeds` that do not fit the prompts.
             FloatingPointError: the model's logits are NaN or infinite.
         """
-        if not prompts:
+        if not prompts and self._policy is None:
             return []
         if self._policy is None or self._policy.model is None:
             raise ValueError("the engine holds no weights: call update_weights before generate")
         inner = causal_lm_of(self._policy.model)
         _check_prompts(prompts, params, seeds, inner)
         jobs = _jobs(prompts, seeds, self.max_batch_size)
+        # Even without a row this goes on: with sharded weights the other ranks wait for this one below.
         num_rows = sum(len(row) for row in seeds)
         use_slab = self.own_attention and is_plain_full_attention(inner)
         with _sampling_mode(self._policy, inner, SLAB_ATTENTION if use_slab else inner.config._attn_implementation):
@@ -97,7 +99,7 @@ def _sampling_mode(policy: RolloutPolicy, inner: PreTrainedModel, attention: str
         policy.model.eval()
         inner.config._attn_implementation = attention
         # no_grad, not inference_mode: inference tensors left in a module's buffers would break the next training step.
-        with torch.no_grad(), policy.forward_context():
+        with torch.no_grad(), unsharded(policy.model), policy.forward_context():
             yield
     finally:
         inner.config._attn_implementation = before
