@@ -1,12 +1,13 @@
 """Tokens per second of the embedded engine and of `transformers.generate`, on the same model, prompts and settings.
 
-    python examples/benchmarks/generation.py --model both --threads 2
+    python examples/benchmarks/generation.py --model all --threads 2
 
-The models have random weights: `demo` is the shape of the quickstart's model (0.3 M parameters), `half-billion` that of
-Qwen2.5-0.5B. Both samplers run at temperature 1 without filters and take turns, so that other load on the machine meets both;
-a figure is the median of its rounds. Generated tokens count up to the stop token. The demo is measured twice: with a
-stop token, as in training (completions end at different lengths: `generate` decodes all rows until the last has ended), and
-without one (every completion has the full length). The engine returns log-probs, `generate` does not.
+The models have random weights: `demo` is the shape of the quickstart's model (0.3 M parameters), `small` a Qwen3 of 3.2 M,
+`half-billion` the shape of Qwen2.5-0.5B. Both samplers decode all completions in one batch, at temperature 1 without filters,
+and take turns, so that other load on the machine meets both; a figure is the median of its rounds. Generated tokens count up
+to the stop token. The demo is measured twice: with a stop token, as in training (completions end at different lengths:
+`generate` decodes all rows until the last has ended), and without one (every completion has the full length), like the
+others. The engine returns log-probs, `generate` does not.
 """
 
 import argparse
@@ -36,6 +37,17 @@ DEMO = Qwen3Config(
     max_position_embeddings=256,
     initializer_range=0.05,
     tie_word_embeddings=True,
+)
+SMALL = Qwen3Config(
+    vocab_size=320,
+    hidden_size=256,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=64,
+    intermediate_size=736,
+    max_position_embeddings=256,
+    tie_word_embeddings=False,
 )
 HALF_BILLION = Qwen2Config(
     vocab_size=151936,
@@ -87,6 +99,7 @@ CASES = {
         Case("demo, natural ends", DEMO, 32, 8, (10, 14), 80, (STOP,)),
         Case("demo, full length", DEMO, 32, 8, (10, 14), 80, ()),
     ],
+    "small": [Case("small, full length", SMALL, 64, 8, (24, 64), 64, ())],
     "half-billion": [Case("half-billion, full length", HALF_BILLION, 4, 4, (24, 32), 12, ())],
 }
 
@@ -102,7 +115,7 @@ def random_prompts(case: Case) -> list[Prompt]:
 
 def embedded(model: PreTrainedModel, case: Case, prompts: Sequence[Prompt]) -> Callable[[int], int]:
     """Return a function that generates with the engine and counts tokens."""
-    engine = EmbeddedEngine()
+    engine = EmbeddedEngine(max_batch_size=case.num_prompts * case.group_size)
     engine.update_weights(Policy(model), 0)
     params = SamplingParams(max_tokens=case.max_tokens)
 
@@ -163,12 +176,12 @@ def compare(case: Case, model: PreTrainedModel, repeats: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the chosen comparisons."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=[*CASES, "both"], default="both")
+    parser.add_argument("--model", choices=[*CASES, "all"], default="all")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads")
     parser.add_argument("--repeats", type=int, default=5, help="measured rounds of each, after one that warms up")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
-    for name in CASES if args.model == "both" else [args.model]:
+    for name in CASES if args.model == "all" else [args.model]:
         torch.manual_seed(0)
         config = CASES[name][0].config
         model = (Qwen3ForCausalLM if isinstance(config, Qwen3Config) else Qwen2ForCausalLM)(config).eval()

@@ -57,14 +57,14 @@ class RolloutProgressBar(ProgressBar):
             print(*args, **kwargs)  # noqa: T201
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask the DataModule, if it collects rollouts, to report how far it is."""
+        """Ask the rollout engine, if there is one, to report how far it is."""
         super().setup(trainer, pl_module, stage)
-        observers = getattr(getattr(trainer, "datamodule", None), "progress_observers", None)
-        if observers is not None and self.report not in observers:
-            observers.append(self.report)
+        engine = getattr(getattr(trainer, "datamodule", None), "engine", None)
+        if engine is not None:
+            engine.on_progress = self.report
 
     def report(self, done: int, total: int) -> None:
-        """Say how far the current phase is. Collectors and evaluations call it, at most a few times a second.
+        """Say how far the current phase is. The rollout engine calls it.
 
         Args:
             done: completions (or groups) finished in this phase.

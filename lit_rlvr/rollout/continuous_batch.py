@@ -1,7 +1,7 @@
 """The rows being decoded: sampling, stopping, compaction and refilling, without any Python work per row."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,15 +51,18 @@ class ContinuousBatch:
         self.tokens = torch.full((self.spare_cell + 1,), -1, dtype=torch.long, device=device)
         self.logprobs = torch.zeros(self.spare_cell + 1, device=device)
 
-    def run(self, jobs: Sequence[Job], max_prefill_tokens: int) -> None:
-        """Decode all jobs, the longest prompts first, to their ends."""
+    def run(self, jobs: Sequence[Job], max_prefill_tokens: int, on_finished: Callable[[int], None] = lambda count: None) -> None:
+        """Decode all jobs, the longest prompts first, to their ends. `on_finished` is told how many rows have left the batch."""
         queue = deque(jobs)
+        finished = 0
         while queue or self.active:
             self._refill(queue, max_prefill_tokens)
             alive = self._step()
             dead = self.active - alive
             if dead * COMPACTION_SHARE >= self.active and dead:
                 self._compact(alive)
+                finished += dead
+                on_finished(finished)
 
     def _refill(self, queue: deque[Job], max_prefill_tokens: int) -> None:
         if self.active and not (self.route.accepts_any_time and (self.max_rows - self.active) * REFILL_SHARE >= self.max_rows):

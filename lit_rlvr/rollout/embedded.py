@@ -77,12 +77,16 @@ class EmbeddedEngine(RolloutEngine):
             model = self._policy.model
             route = SlabRoute(model, max_rows, params.max_tokens) if use_slab else GenericRoute(model)
             batch = ContinuousBatch(route, params, stop_token_ids, max_rows, num_rows)
-            batch.run(jobs, self.max_prefill_tokens)
+            batch.run(jobs, self.max_prefill_tokens, lambda finished: self._report(finished, num_rows))
         names = [
             f"prompt {prompt.id!r}, member {g}" for prompt, row in zip(prompts, seeds, strict=True) for g in range(len(row))
         ]
         completions = iter(batch.completions(names, self.weight_version))
         return [[next(completions) for _ in row] for row in seeds]
+
+    def _report(self, finished: int, num_rows: int) -> None:
+        if self.on_progress is not None:
+            self.on_progress(finished, num_rows)
 
     def close(self) -> None:
         """Let go of the policy."""

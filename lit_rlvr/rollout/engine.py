@@ -1,7 +1,7 @@
 """What every rollout engine must do: hold known weights, and sample completions whose log-probs mean what they say."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lit_rlvr.types import Completion, Prompt, RolloutPolicy
@@ -37,6 +37,8 @@ class RolloutEngine(ABC):
 
     weight_version: int = -1
     """Version of the weights the engine holds; -1 before the first update."""
+    on_progress: Callable[[int, int], None] | None = None
+    """Called now and then while generating, with the completions finished and asked for. A progress bar sets it."""
 
     @abstractmethod
     def update_weights(self, policy: RolloutPolicy, version: int) -> None:

@@ -14,6 +14,7 @@ from lit_rlvr.callbacks import progress_display
 from lit_rlvr.callbacks.phase_timer import PhaseTimer
 from lit_rlvr.callbacks.progress import RolloutProgressBar
 from lit_rlvr.callbacks.progress_display import Progress
+from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.types import Completion, Prompt, Rollout, RolloutGroup
 
 
@@ -53,20 +54,36 @@ class LazyLoader:
             yield torch.ones(2)
 
 
+class ScriptedEngine(RolloutEngine):
+    """Reports three steps of progress and generates nothing."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self.after_report = lambda: None
+
+    def update_weights(self, policy, version):
+        self.weight_version = version
+
+    def generate(self, prompts, params, seeds, stop_token_ids):
+        for done in range(1, 4):
+            time.sleep(self.seconds / 3)
+            if self.on_progress is not None:
+                self.on_progress(done, 3)
+            self.after_report()
+        return []
+
+
 class Rollouts(LightningDataModule):
     def __init__(self, seconds=0.0):
         super().__init__()
-        self.rollout_observers, self.progress_observers = [], []
-        self.seconds = seconds
+        self.rollout_observers = []
+        self.engine = ScriptedEngine(seconds)
         prompt = Prompt("p", ({"role": "user", "content": "?"},))
         completion = Completion(tuple(range(50)), (-1.0,) * 50, "stop")
         self.groups = [RolloutGroup(prompt, (Rollout(prompt, completion, 1.0, True),) * 2)]
 
     def collect(self):
-        for done in range(1, 4):
-            time.sleep(self.seconds / 3)
-            for observer in self.progress_observers:
-                observer(done, 3)
+        self.engine.generate([], SamplingParams(), [], [])
         for observer in self.rollout_observers:
             observer(self.groups, 0, "train")
 
@@ -120,13 +137,13 @@ def test_phases_of_an_iteration():
     bar = RolloutProgressBar()
     phases = Phases(bar)
     data = Rollouts()
-    data.progress_observers.append(lambda done, total: phases.look())
+    data.engine.after_report = phases.look
     trainer(bar, phases, max_epochs=2, accumulate_grad_batches=2).fit(Line(), data)
-    assert phases.seen[:9] == [
+    assert phases.seen[:10] == [
         "iteration 1/2: collecting rollouts",
-        # The first observer looks before the bar hears of it, hence one behind.
         "iteration 1/2: collecting rollouts 1/3",
         "iteration 1/2: collecting rollouts 2/3",
+        "iteration 1/2: collecting rollouts 3/3",
         "iteration 1/2: optimizer step 0/2",
         "iteration 1/2: optimizer step 1/2",
         "iteration 2/2: optimizer step 2/2",

@@ -1,0 +1,42 @@
+# make demo   train and evaluate a small model on the CPU (about three minutes)
+# make test   lint, types and tests
+# Both make a virtual environment in .venv first and install the versions of constraints.txt into it.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Small tensors are fastest on one thread, and so are two test processes on two cores.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test lint unit format lock clean
+
+demo: $(VENV)/installed
+	$(BIN)/python examples/demo.py $(ARGS)
+
+test: lint unit
+
+lint: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+unit: $(VENV)/installed
+	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest --doctest-modules lit_rlvr
+
+format: $(VENV)/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(VENV)/installed
+	(head -1 constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu//') > constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + " (choose another: make PYTHON=python3.12 ...)")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
