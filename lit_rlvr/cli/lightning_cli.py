@@ -111,6 +111,7 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Take over what an external launcher decided (its processes already run), and complete what the run leaves behind."""
+        assert self.subcommand is not None
         trainer = self.config[self.subcommand].trainer
         with mistakes_explained():
             for name, value in launcher_overrides(os.environ).items():

@@ -94,8 +94,6 @@ class RolloutDataModule(LightningDataModule):
         self._cursor = 0
         self._restored: dict[str, Any] = {}
 
-    # -- set-up ---------------------------------------------------------------------------------------------------------
-
     def setup(self, stage: str) -> None:
         """Load the tokenizer and the problems of the stage."""
         if self.trainer is not None:
@@ -121,8 +119,6 @@ class RolloutDataModule(LightningDataModule):
         """Generate from this policy; `current_version` counts the optimizer steps it has taken."""
         self._policy = policy
         self.collector.connect(policy, current_version)
-
-    # -- loaders --------------------------------------------------------------------------------------------------------
 
     def train_dataloader(self) -> LazyLoader[RolloutBatch]:
         """Return a loader whose epochs are RL iterations."""
@@ -158,8 +154,6 @@ class RolloutDataModule(LightningDataModule):
                 self._cursor += 1
                 yield micro_batch
 
-    # -- generating -----------------------------------------------------------------------------------------------------
-
     def _collect(self) -> Iteration:
         """Collect an iteration and score it with the policy."""
         assert self._stream is not None
@@ -186,8 +180,6 @@ class RolloutDataModule(LightningDataModule):
         for observer in self.rollout_observers:
             observer(groups, iteration, stage)
 
-    # -- evaluation -----------------------------------------------------------------------------------------------------
-
     def _evaluation_loader(self, stage: str) -> LazyLoader[EvalBatch] | list[Any]:
         prompts = self.prompts.get(stage, [])
         size = self.evaluation.batch_prompts * self.ranks.world_size
@@ -203,8 +195,6 @@ class RolloutDataModule(LightningDataModule):
             greedy = self._generate(prompts, 1, replace(sampling, temperature=0.0), f"{stage}-greedy", 0)
         self._notify(sampled, self._next_iteration, stage)
         return collate_evaluation(sampled, greedy, self.ranks)
-
-    # -- state ----------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the run stands: prompts drawn, iterations collected, and the unfinished iteration with its rollouts."""

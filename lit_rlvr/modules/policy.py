@@ -115,9 +115,9 @@ class Policy(nn.Module):
         model says would be silently wrong.
 
         Raises:
-            RuntimeError: they differ by more than `tolerance` (default 1e-3, 0.1 in bfloat16).
+            RuntimeError: they differ by more than `tolerance` (default 1e-3, 0.1 for weights in half precision).
         """
-        tolerance = tolerance or (1e-3 if self.config.dtype == "float32" else 0.1)
+        tolerance = tolerance or (1e-3 if next(self.model.parameters()).dtype == torch.float32 else 0.1)
         tokens = torch.arange(8, device=self.device)[None] % self.causal_lm.config.vocab_size
         mask = torch.ones_like(tokens, dtype=torch.bool)
         scored = mask.clone()

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import AdamW
 
@@ -19,6 +20,9 @@ from lit_rlvr.modules.terms import LossTerm
 from lit_rlvr.objectives import GRPO, ObjectiveInputs, PolicyObjective
 from lit_rlvr.ops import kl_k3
 from lit_rlvr.types import EvalBatch, RolloutBatch
+
+SILENT_ITERATIONS = 10
+"""A loss term that is exactly 0 for so many iterations in a row is reported."""
 
 
 class RLModule(PolicyModule):
@@ -52,6 +56,7 @@ class RLModule(PolicyModule):
         self.token_statistics = self.new_statistics(*names, maxima=("ratio", "rollout_gap"))
         self.evaluation = EvaluationMetrics()
         self._rollout_stats: Mapping[str, float] = {}
+        self._silent_iterations = dict.fromkeys(term_names, 0)
 
     @property
     def needs_reference(self) -> bool:
@@ -60,7 +65,9 @@ class RLModule(PolicyModule):
 
     def configure_callbacks(self) -> list[Callback]:
         """Keep the engine's weights current; give an objective that is a callback (a schedule, say) its hooks."""
-        return [WeightSync(), *([self.objective] if isinstance(self.objective, Callback) else [])]
+        wanted = [WeightSync(), *([self.objective] if isinstance(self.objective, Callback) else [])]
+        present = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
+        return [callback for callback in wanted if type(callback) not in present]
 
     def training_step(self, batch: RolloutBatch, batch_idx: int) -> Tensor:
         """Return this micro-batch's share of the loss of the optimizer step."""
@@ -100,7 +107,20 @@ class RLModule(PolicyModule):
         """Log the statistics of the iteration: its rollouts, its tokens, its optimizer steps."""
         self.log_everywhere(self._rollout_stats)
         self.log_statistics(self.token_statistics, "train")
+        self._report_silent_terms()
         super().on_train_epoch_end()
+
+    def _report_silent_terms(self) -> None:
+        """Warn of a term that has contributed exactly nothing for many iterations: a setting should not do nothing."""
+        recorded = self.step_statistics.compute()
+        for term in self.terms:
+            is_silent = term.coefficient != 0 and recorded.get(term.name) == 0.0
+            self._silent_iterations[term.name] = self._silent_iterations[term.name] + 1 if is_silent else 0
+            if self._silent_iterations[term.name] == SILENT_ITERATIONS:
+                rank_zero_warn(
+                    f"{type(term).__name__} has coefficient {term.coefficient} but contributed exactly 0 in the last "
+                    f"{SILENT_ITERATIONS} iterations: remove it, or find out why"
+                )
 
     def validation_step(self, batch: EvalBatch, batch_idx: int) -> None:
         """Count the judged completions of held-out problems."""
