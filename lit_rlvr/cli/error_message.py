@@ -45,9 +45,12 @@ def _unknown_key(report: Report, found: re.Match[str]) -> str:
 
 
 def _unknown_flag(report: Report, found: re.Match[str]) -> str:
-    unknown, known = first_unknown(found["key"].split("."), report.failures[-1].parser)
-    flags = ["--" + ".".join([*unknown[:-1], name]) for name in known]
-    return f"unknown flag --{found['key']}.{did_you_mean(unknown[-1], flags)}"
+    # A flag of a class is reported by the parser of that class, without the keys that lead to it.
+    key = next((arg[2:].split("=")[0] for arg in report.args if arg.split("=")[0].endswith(found["key"])), found["key"])
+    guesses = [first_unknown(found["key"].split("."), failure.parser) for failure in report.failures]
+    unknown, known = max(guesses, key=lambda guess: len(guess[0]))
+    above = key.removesuffix(found["key"]) + "".join(f"{part}." for part in unknown[:-1])
+    return f"unknown flag --{key}.{did_you_mean(unknown[-1], [f'--{above}{name}' for name in known])}"
 
 
 def _unknown_name(report: Report, found: re.Match[str]) -> str:

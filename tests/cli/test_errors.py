@@ -100,6 +100,7 @@ def test_mistake_in_a_file(lit_rlvr, tmp_path, mistake):
 FLAGS = {
     "--trainer.max_epoch=3": "unknown flag --trainer.max_epoch. Did you mean --trainer.max_epochs",
     "--modle.kl_coef=3": "unknown flag --modle.kl_coef. Did you mean --model?",
+    "--model.policy.widht=3": "unknown flag --model.policy.widht. Did you mean --model.policy.width?",
     "--model.kl_coeff=3": "unknown key 'model.kl_coeff' (the flag --model.kl_coeff). Did you mean kl_coef?",
     "--model.objective=GPRO": "unknown class 'GPRO' for 'model.objective' (the flag --model.objective). Did you mean GRPO",
     "--model.objective.clip_hi=3": "unknown key 'model.objective.clip_hi' (the flag --model.objective.clip_hi). Did you mean clip_high",
