@@ -7,19 +7,15 @@ their gradients.
 """
 
 import argparse
-import os
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
 
 import torch
+from memory import peak_bytes, run_apart
 from torch import Tensor, nn
 
 from lit_rlvr.token_scores import token_scores
 
 HIDDEN = 64
-MIB = 2**20
 
 
 def plain(hidden: Tensor, head: nn.Module, targets: Tensor, chunk_size: int) -> Tensor:
@@ -35,13 +31,6 @@ def chunked(hidden: Tensor, head: nn.Module, targets: Tensor, chunk_size: int) -
 METHODS: dict[str, Callable[[Tensor, nn.Module, Tensor, int], Tensor]] = {"plain": plain, "chunked": chunked}
 
 
-def peak_bytes(device: str) -> int:
-    """Return the most memory this process ever held."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def measure(method: str, vocabulary: int, tokens: int, chunk_size: int, device: str) -> int:
     """Return the bytes one forward and backward pass adds to this process's peak."""
     head = nn.Linear(HIDDEN, vocabulary, bias=False, device=device)
@@ -53,15 +42,6 @@ def measure(method: str, vocabulary: int, tokens: int, chunk_size: int, device: 
     before = peak_bytes(device)
     METHODS[method](hidden, head, targets, chunk_size).sum().backward()
     return peak_bytes(device) - before
-
-
-def measure_apart(method: str, vocabulary: int, tokens: int, chunk_size: int, device: str) -> float:
-    """Return `measure` of a fresh process, in MiB."""
-    command = [sys.executable, __file__, "--one", method, str(vocabulary), str(tokens), str(chunk_size), device]
-    # glibc keeps freed blocks below a threshold that grows as it runs; without a fixed one the peak counts tensors long gone.
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(MIB)}
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    return int(result.stdout) / MIB
 
 
 def main() -> None:
@@ -80,9 +60,10 @@ def main() -> None:
     print(f"{'vocabulary':>10} {'tokens':>7} {'plain MiB':>10} {'chunked MiB':>12} {'ratio':>7}")
     for vocabulary in options.vocabulary:
         for tokens in options.tokens:
-            costs = [measure_apart(m, vocabulary, tokens, options.chunk_size, options.device) for m in METHODS]
-            ratio = costs[0] / costs[1]
-            print(f"{vocabulary:>10} {tokens:>7} {costs[0]:>10.1f} {costs[1]:>12.1f} {ratio:>6.1f}x", flush=True)
+            case = (vocabulary, tokens, options.chunk_size, options.device)
+            plain_cost, chunked_cost = (run_apart(__file__, "--one", method, *case)[0] for method in METHODS)
+            ratio = plain_cost / chunked_cost
+            print(f"{vocabulary:>10} {tokens:>7} {plain_cost:>10.1f} {chunked_cost:>12.1f} {ratio:>6.1f}x", flush=True)
 
 
 if __name__ == "__main__":

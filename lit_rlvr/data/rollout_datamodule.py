@@ -1,5 +1,6 @@
 """The rollout DataModule: one epoch of its train loader is one RL iteration."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -125,7 +126,9 @@ class RolloutDataModule(LightningDataModule):
         return LazyLoader(self._micro_batches_per_step * self._steps_per_iteration, self._train_batches)
 
     def val_dataloader(self) -> LazyLoader[EvalBatch] | list[Any]:
-        """Return a loader of judged completions of the validation problems."""
+        """Return a loader of judged completions of the validation problems; `fit` can do without them."""
+        if "validation" not in self.prompts and self.trainer is not None and self.trainer.state.fn == "validate":
+            raise ValueError("data.val is not set: there are no problems to validate on")
         return self._evaluation_loader("validation")
 
     def test_dataloader(self) -> LazyLoader[EvalBatch] | list[Any]:
@@ -157,8 +160,17 @@ class RolloutDataModule(LightningDataModule):
     def _collect(self) -> Iteration:
         """Collect an iteration and score it with the policy."""
         assert self._stream is not None
+        drawn: Counter[str] = Counter()
+
+        def generate(prompts: Sequence[Prompt]) -> list[RolloutGroup]:
+            draws = []
+            for prompt in prompts:
+                draws.append(drawn[prompt.id])
+                drawn[prompt.id] += 1
+            return self._generate(prompts, self.iteration.group_size, self.sampling, "rollout", self._next_iteration, draws)
+
         collected = collect_groups(
-            lambda prompts: self._generate(prompts, self.iteration.group_size, self.sampling, "rollout", self._next_iteration),
+            generate,
             self._stream,
             self.iteration,
             self.filters,
@@ -171,10 +183,17 @@ class RolloutDataModule(LightningDataModule):
         return replace(iteration, batch=self._policy.score(iteration.batch))
 
     def _generate(
-        self, prompts: Sequence[Prompt], group_size: int, params: SamplingParams, stream: str, iteration: int
+        self,
+        prompts: Sequence[Prompt],
+        group_size: int,
+        params: SamplingParams,
+        stream: str,
+        iteration: int,
+        draws: Sequence[int] = (),
     ) -> list[RolloutGroup]:
         """Share the prompts among the ranks, and return all groups on every rank."""
-        return self.ranks.gather(self.collector.collect(self.ranks.share(prompts), group_size, params, stream, iteration))
+        mine, my_draws = self.ranks.share(prompts), self.ranks.share(draws)
+        return self.ranks.gather(self.collector.collect(mine, group_size, params, stream, iteration, my_draws))
 
     def _notify(self, groups: Sequence[RolloutGroup], iteration: int, stage: str) -> None:
         for observer in self.rollout_observers:

@@ -85,7 +85,9 @@ class SFTDataModule(LightningDataModule):
         return LazyLoader(self._steps_per_epoch * self._per_step, self._train_batches)
 
     def val_dataloader(self) -> LazyLoader[SFTBatch] | list[Any]:
-        """Return a loader over the held-out conversations, each exactly once over all ranks."""
+        """Return a loader over the held-out conversations, each exactly once over all ranks; `fit` can do without them."""
+        if "validation" not in self.rows and self.trainer is not None and self.trainer.state.fn == "validate":
+            raise ValueError("data.val is not set: there are no conversations to validate on")
         return self._evaluation_loader("validation")
 
     def test_dataloader(self) -> LazyLoader[SFTBatch] | list[Any]:

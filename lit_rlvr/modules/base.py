@@ -61,6 +61,18 @@ class PolicyModule(LightningModule):
         """True when the initial policy must be kept."""
         return False
 
+    def setup(self, stage: str) -> None:
+        """Refuse precisions that would round advantages and loss weights along with the model.
+
+        Raises:
+            ValueError: `trainer.precision` is `bf16-true`, `16-true` or `64-true`.
+        """
+        if self.trainer.precision in ("bf16-true", "16-true", "64-true"):
+            raise ValueError(
+                f"trainer.precision={self.trainer.precision} converts the batches too, loss weights included: set it to bf16-mixed, "
+                "or leave it out and set model.policy.dtype: bfloat16 to keep the weights in that type"
+            )
+
     def configure_model(self) -> None:
         """Build the policy, once."""
         if not hasattr(self, "policy"):

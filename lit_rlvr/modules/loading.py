@@ -39,7 +39,7 @@ class PolicyConfig:
     """Attention kernel of the training forward."""
     gradient_checkpointing: bool = False
     """Recompute the layers' activations in the backward pass: less memory, about a third more computation."""
-    chunk_size: int = 2048
+    chunk_size: int = 1024
     """Tokens whose logits are alive at once when log-probs are computed."""
     lora: LoRAConfig | None = None
     """Train low-rank adapters instead of the whole model."""

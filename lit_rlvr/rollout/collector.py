@@ -64,19 +64,27 @@ class Collector:
             )
 
     def collect(
-        self, prompts: Sequence[Prompt], group_size: int, params: SamplingParams, stream: str, iteration: int
+        self,
+        prompts: Sequence[Prompt],
+        group_size: int,
+        params: SamplingParams,
+        stream: str,
+        iteration: int,
+        draws: Sequence[int] = (),
     ) -> list[RolloutGroup]:
         """Return one group of `group_size` judged completions per prompt, in order.
 
         The sampling seeds depend on `stream`, `iteration`, the prompt's id and the member only: the same call gives the same
-        completions on any number of ranks.
+        completions on any number of ranks. Where a prompt comes back within an iteration (a small data set, or many rounds of dynamic
+        sampling), `draws` tells how often it was drawn before, and its members count on: it would get the same completions again.
 
         Raises:
             RuntimeError: no policy is connected, or the engine does not hold its current weights.
         """
         self._sync()
         seeds = [
-            [derive_seed(self.seed, stream, iteration, prompt.id, member) for member in range(group_size)] for prompt in prompts
+            [derive_seed(self.seed, stream, iteration, prompt.id, draw * group_size + member) for member in range(group_size)]
+            for prompt, draw in zip(prompts, draws or [0] * len(prompts), strict=True)
         ]
         generated = self.engine.generate(prompts, params, seeds, self.stop_token_ids)
         pairs = [

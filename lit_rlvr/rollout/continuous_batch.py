@@ -49,9 +49,12 @@ class ContinuousBatch:
         self.active = 0
         self.spare_cell = num_rows * params.max_tokens
         self.tokens = torch.full((self.spare_cell + 1,), -1, dtype=torch.long, device=device)
-        self.logprobs = torch.zeros(self.spare_cell + 1, device=device)
+        # The trainer's precision may have made bfloat16 the default type.
+        self.logprobs = torch.zeros(self.spare_cell + 1, dtype=torch.float32, device=device)
 
-    def run(self, jobs: Sequence[Job], max_prefill_tokens: int, on_finished: Callable[[int], None] = lambda count: None) -> None:
+    def run(
+        self, jobs: Sequence[Job], max_prefill_tokens: int, on_finished: Callable[[int], None] = lambda count: None
+    ) -> None:
         """Decode all jobs, the longest prompts first, to their ends. `on_finished` is told how many rows have left the batch."""
         queue = deque(jobs)
         finished = 0

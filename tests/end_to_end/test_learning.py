@@ -12,7 +12,7 @@ from lit_rlvr.tasks.tiny_model import make_model
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 OBJECTIVES = ("dapo", "gppo", "cispo", "aspo", "no_is")
-ITERATIONS = 14
+ITERATIONS = 12
 
 
 def addition(kind: str, split: str, num: int, **settings: Any) -> dict[str, Any]:

@@ -24,7 +24,12 @@ class Recorder:
 def fit(model: Path, folder: Path, ckpt_path: str | None = None, **settings: object) -> tuple[torch.Tensor, dict, Recorder]:
     saver = ModelCheckpoint(folder, filename="{step}", every_n_train_steps=1, save_top_k=-1)
     trainer = make_trainer(
-        max_epochs=3, accumulate_grad_batches=2, callbacks=[saver], enable_checkpointing=True, check_val_every_n_epoch=1, **settings
+        max_epochs=3,
+        accumulate_grad_batches=2,
+        callbacks=[saver],
+        enable_checkpointing=True,
+        check_val_every_n_epoch=1,
+        **settings,
     )
     module, data, recorder = make_module(model), make_data(model), Recorder()
     data.rollout_observers.append(recorder)
