@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 from omegaconf.errors import OmegaConfBaseException
 
@@ -13,11 +13,13 @@ from lit_rlvr.cli.arguments import files_before_flags, interpolations_below
 from lit_rlvr.cli.config_location import duplicate_key
 from lit_rlvr.cli.help_text import shorten_help
 from lit_rlvr.cli.interpolation import explain_interpolation
+from lit_rlvr.cli.known_warnings import known_warnings_hidden
 from lit_rlvr.cli.launcher import launcher_overrides
 from lit_rlvr.cli.mistakes import USAGE_ERROR, mistakes_explained
 from lit_rlvr.cli.parser import Parser
 from lit_rlvr.cli.parsing_settings import configure_parsing
-from lit_rlvr.cli.run_defaults import add_run_defaults
+from lit_rlvr.cli.run_defaults import run_defaults
+from lit_rlvr.modules.base import PolicyModule
 
 SUBCOMMANDS = {
     "fit": "train, validating as configured",
@@ -110,13 +112,29 @@ class TrainingCLI(LightningCLI):
             parser.exit(USAGE_ERROR, f"error: {explain_interpolation(error, given[0], given)}\n")
 
     def before_instantiate_classes(self) -> None:
-        """Take over what an external launcher decided (its processes already run), and complete what the run leaves behind."""
-        assert self.subcommand is not None
+        """Take over what an external launcher decided; it wins over files and flags, because its processes already run."""
         trainer = self.config[self.subcommand].trainer
         with mistakes_explained():
             for name, value in launcher_overrides(os.environ).items():
                 trainer[name] = value
-        add_run_defaults(trainer, self.subcommand)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the Trainer, with the loggers and callbacks of every run."""
+        assert self.subcommand is not None
+        section = vars(self.config_init[self.subcommand].trainer)
+        exports_policy = self.subcommand == "fit" and isinstance(self.model, PolicyModule)
+        return super().instantiate_trainer(**run_defaults(section, exports_policy) | kwargs)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run; bad input that is found before the first batch (a missing file, a malformed row) is a mistake, not a crash."""
+        try:
+            with known_warnings_hidden():
+                super()._run_subcommand(subcommand)
+        except (ValueError, FileNotFoundError):
+            if self.trainer.fit_loop.epoch_loop.batch_progress.total.ready:
+                raise
+            with mistakes_explained():
+                raise
 
     def instantiate_classes(self) -> None:
         """Build the classes; a value that a constructor refuses is a mistake of the configuration, not a crash."""

@@ -1,39 +1,47 @@
 """What every run leaves behind unless the configuration says otherwise."""
 
-from jsonargparse import Namespace
+from collections.abc import Mapping
+from typing import Any
 
-CALLBACKS = "lit_rlvr.callbacks"
-LOGGERS = "lightning.pytorch.loggers"
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from lit_rlvr.callbacks import HFExport, PhaseTimer, RolloutLog, RolloutProgressBar
 
 
-def add_run_defaults(trainer: Namespace, subcommand: str) -> None:
-    """Add loggers and callbacks that the `trainer` section does not mention; they become part of the recorded configuration.
+def run_defaults(trainer: Mapping[str, Any], exports_policy: bool) -> dict[str, Any]:
+    """Return the loggers and callbacks of the Trainer: those of its section, and what the section does not mention.
 
     - metrics as CSV (`logs/`) and for TensorBoard (`tensorboard/`), unless `logger` is set
     - every rollout as JSON lines, the seconds of each phase, and a progress bar over iterations
     - after `fit`, the policy as a Hugging Face folder (`model/`)
 
+    They follow `default_root_dir` and are no part of the recorded configuration: the record of one run, given another
+    directory, writes nothing into the first.
+
     Args:
-        trainer: the section to complete, in place.
-        subcommand: `fit`, `validate` or `test`.
+        trainer: the instantiated section.
+        exports_policy: whether a policy is trained that is worth a folder.
     """
-    root = trainer.default_root_dir
-    if trainer.logger in (None, True):
-        trainer.logger = [
-            _entry(f"{LOGGERS}.CSVLogger", save_dir=root, name="logs"),
-            _entry(f"{LOGGERS}.TensorBoardLogger", save_dir=root, name="tensorboard"),
-        ]
-    defaults = [_entry(f"{CALLBACKS}.PhaseTimer")]
-    if trainer.enable_progress_bar is not False:
-        defaults.append(_entry(f"{CALLBACKS}.RolloutProgressBar"))
-    if trainer.logger:
-        defaults.append(_entry(f"{CALLBACKS}.RolloutLog"))
-    if subcommand == "fit" and not trainer.fast_dev_run:
-        defaults.append(_entry(f"{CALLBACKS}.HFExport", path=f"{root}/model"))
-    given = trainer.callbacks if isinstance(trainer.callbacks, list) else [trainer.callbacks] if trainer.callbacks else []
-    names = {entry.class_path.rpartition(".")[2] for entry in given}
-    trainer.callbacks = given + [entry for entry in defaults if entry.class_path.rpartition(".")[2] not in names]
+    if trainer["barebones"]:
+        return {}
+    root = trainer["default_root_dir"]
+    logger = trainer["logger"]
+    if logger is None or logger is True:
+        logger = [CSVLogger(root, name="logs"), TensorBoardLogger(root, name="tensorboard")]
+    given = trainer["callbacks"] or []
+    given = given if isinstance(given, list) else [given]
+    defaults = _callbacks(trainer, exports_policy, logger)
+    present = {type(callback) for callback in given}
+    return {"logger": logger, "callbacks": [*given, *(c for c in defaults if type(c) not in present)]}
 
 
-def _entry(class_path: str, **init_args: str) -> Namespace:
-    return Namespace(class_path=class_path, init_args=Namespace(**init_args))
+def _callbacks(trainer: Mapping[str, Any], exports_policy: bool, logger: list[Logger] | Logger | bool) -> list[Callback]:
+    callbacks: list[Callback] = [PhaseTimer()]
+    if trainer["enable_progress_bar"] is not False:
+        callbacks.append(RolloutProgressBar())
+    if logger:
+        callbacks.append(RolloutLog())
+    if exports_policy and not trainer["fast_dev_run"]:
+        callbacks.append(HFExport(f"{trainer['default_root_dir']}/model"))
+    return callbacks

@@ -1,8 +1,10 @@
 """Which groups an iteration trains on: generate, leave out, filter, refill, compare within the group."""
 
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import torch
 
@@ -37,7 +39,7 @@ class CollectedGroups:
 
 
 def collect_groups(
-    generate: Callable[[Sequence[Prompt]], list[RolloutGroup]],
+    generate: Callable[[Sequence[Prompt], Sequence[int]], list[RolloutGroup]],
     stream: ShuffledStream[Prompt],
     config: IterationConfig,
     filters: Sequence[GroupFilter],
@@ -47,12 +49,16 @@ def collect_groups(
 
     An iteration that stays short is trained on as it is: the loss weights count what is there. An empty one is reported, and its
     optimizer steps are skipped.
+
+    `generate` is given prompts, and how often each of them was drawn before in this iteration.
     """
     kept: list[RolloutGroup] = []
     seen: list[RolloutGroup] = []
+    draws: dict[str, count[int]] = defaultdict(count)
     rounds = 0
     while len(kept) < config.num_prompts and rounds < config.max_rounds:
-        groups = generate(stream.draw(config.prompts_per_round or config.num_prompts - len(kept)))
+        prompts = stream.draw(config.prompts_per_round or config.num_prompts - len(kept))
+        groups = generate(prompts, [next(draws[prompt.id]) for prompt in prompts])
         candidates = [survivors(group, config.drop_truncated) for group in groups]
         kept += [group for group in candidates if group.rollouts and all(f.keep(group) for f in filters)]
         seen += groups

@@ -1,6 +1,5 @@
 """The rollout DataModule: one epoch of its train loader is one RL iteration."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -160,17 +159,9 @@ class RolloutDataModule(LightningDataModule):
     def _collect(self) -> Iteration:
         """Collect an iteration and score it with the policy."""
         assert self._stream is not None
-        drawn: Counter[str] = Counter()
-
-        def generate(prompts: Sequence[Prompt]) -> list[RolloutGroup]:
-            draws = []
-            for prompt in prompts:
-                draws.append(drawn[prompt.id])
-                drawn[prompt.id] += 1
-            return self._generate(prompts, self.iteration.group_size, self.sampling, "rollout", self._next_iteration, draws)
-
+        size, index = self.iteration.group_size, self._next_iteration
         collected = collect_groups(
-            generate,
+            lambda prompts, draws: self._generate(prompts, size, self.sampling, "rollout", index, draws),
             self._stream,
             self.iteration,
             self.filters,

@@ -45,7 +45,7 @@ class PolicyModule(LightningModule):
         self.lr_scheduler = lr_scheduler
         self.lr_scheduler_interval = lr_scheduler_interval
         self.max_skipped_steps = max_skipped_steps
-        self.step_statistics = self.new_statistics("loss", "grad_norm", "skipped_steps", *step_statistics)
+        self.step_statistics = self.new_statistics("loss", "learning_rate", "grad_norm", "skipped_steps", *step_statistics)
         self._skipped_in_a_row = 0
         self._step_is_empty = False
 
@@ -118,10 +118,11 @@ class PolicyModule(LightningModule):
         self.step_statistics.update(tensors, torch.ones(1, 1, dtype=torch.bool, device=self.device))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Record the gradient norm; drop the gradient when it is not finite, or when the step had no tokens.
+        """Record learning rate and gradient norm; drop the gradient when it is not finite, or when the step had no tokens.
 
         Without a gradient the optimizer leaves a parameter and its moments exactly as they are.
         """
+        self.record(learning_rate=optimizer.param_groups[0]["lr"])
         gradients = [p.grad for p in self.policy.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
         is_finite = bool(torch.isfinite(norm))
@@ -157,9 +158,8 @@ class PolicyModule(LightningModule):
                 statistics.reset()
 
     def on_train_epoch_end(self) -> None:
-        """Log the statistics of the epoch and the learning rate."""
+        """Log the statistics of the epoch."""
         self.log_statistics(self.step_statistics, "train")
-        self.log_everywhere({"train/learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]})
 
     @property
     def _statistics(self) -> dict[str, TokenStatistics]:

@@ -25,7 +25,7 @@ def collect(groups: Sequence[RolloutGroup], filters: Sequence[GroupFilter] = (),
     by_name = {group.prompt.id: group for group in groups}
     stream: ShuffledStream[Prompt] = ShuffledStream([group.prompt for group in groups], seed=0)
     config = IterationConfig(**({"num_prompts": len(groups)} | settings))
-    return collect_groups(lambda prompts: [by_name[p.id] for p in prompts], stream, config, filters, GroupRelative())
+    return collect_groups(lambda prompts, draws: [by_name[p.id] for p in prompts], stream, config, filters, GroupRelative())
 
 
 def advantages(collected: CollectedGroups) -> list[list[float]]:

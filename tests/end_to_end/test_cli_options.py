@@ -132,8 +132,9 @@ def test_cosine_schedule_per_step_and_per_iteration(lit_rlvr, small_rl):
         run = lit_rlvr("rl", "fit", small_rl, model(lr_scheduler=schedule, lr_scheduler_interval=interval))
         return run.history("train/learning_rate")
 
-    assert fit("step", 4) == pytest.approx([0.75 * 3e-3, 0.5 * 3e-3])  # the rate of the next step: after two and four
-    assert fit("epoch", 2) == pytest.approx([0.75 * 3e-3, 0.5 * 3e-3])
+    # The mean rate of each iteration's two steps: 0.75 + 0.25 cos(pi t / 4) of the full one at t = 0, 1, 2, 3.
+    assert fit("step", 4) == pytest.approx([0.96339 * 3e-3, 0.66161 * 3e-3], rel=1e-4)
+    assert fit("epoch", 2) == pytest.approx([1.0 * 3e-3, 0.75 * 3e-3])
 
 
 def test_settings_of_a_layer_and_a_flag_win_over_the_layers_below(lit_rlvr, small_rl):

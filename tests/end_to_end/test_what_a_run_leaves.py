@@ -77,9 +77,9 @@ def test_record_of_configuration_and_environment(run: Any, lit_rlvr: Callable, t
     environment = json.loads((run.log_dir() / "environment.json").read_text())
     assert environment["command"].startswith("lit-rlvr rl fit -c ")
     assert environment["packages"]["torch"] == torch.__version__
-    elsewhere = tmp_path / "config.yaml"
-    elsewhere.write_text((run.log_dir() / "config.yaml").read_text().replace(str(run.folder), str(tmp_path / "again")))
-    again = lit_rlvr("rl", "fit", elsewhere, root=tmp_path / "again")
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
+    again = lit_rlvr("rl", "fit", run.log_dir() / "config.yaml", root=tmp_path / "again")
+    assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")} == before, "the first run must stay as it was"
     assert again.history("train/loss") == run.history("train/loss")
     assert all(torch.equal(weight, again.weights()[name]) for name, weight in run.weights().items())
 

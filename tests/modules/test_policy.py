@@ -27,7 +27,11 @@ def rollout(prompt: list[int], completion: list[int], advantage: float = 1.0) ->
 
 @pytest.fixture
 def batch() -> RolloutBatch:
-    rollouts = [rollout([5, 6, 7], [8, 9, 10, 11], 1.0), rollout([12, 13], [14, 15], -0.5), rollout([5], [6, 7, 8, 9, 10, 11], 2.0)]
+    rollouts = [
+        rollout([5, 6, 7], [8, 9, 10, 11], 1.0),
+        rollout([12, 13], [14, 15], -0.5),
+        rollout([5], [6, 7, 8, 9, 10, 11], 2.0),
+    ]
     return stamp_weights(collate_rollouts(rollouts, temperature=0.7), "token-mean")
 
 
