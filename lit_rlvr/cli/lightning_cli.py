@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import torch.distributed as dist
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 from omegaconf.errors import OmegaConfBaseException
@@ -135,6 +136,9 @@ class TrainingCLI(LightningCLI):
                 raise
             with mistakes_explained():
                 raise
+        if dist.is_initialized():
+            # Left to the interpreter's exit, a gloo group sometimes takes a process that has succeeded down with it.
+            dist.destroy_process_group()
 
     def instantiate_classes(self) -> None:
         """Build the classes; a value that a constructor refuses is a mistake of the configuration, not a crash."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch import Trainer
 
 from lit_rlvr.data import IterationConfig, PromptFormat, RolloutDataModule
@@ -73,3 +74,5 @@ if __name__ == "__main__":
     if trainer.is_global_zero:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         torch.save({"weights": flat_weights(module), "metrics": metrics}, out)
+    if dist.is_initialized():
+        dist.destroy_process_group()
