@@ -1,4 +1,4 @@
-# make demo   train and evaluate a small model on the CPU (about three minutes)
+# make demo   train and evaluate a small model on the CPU (about two minutes)
 # make test   lint, types and tests
 # Both make a virtual environment in .venv first and install the versions of constraints.txt into it.
 

@@ -67,10 +67,6 @@ class Policy:
 
     model: PreTrainedModel
 
-    def named_weights(self) -> Any:
-        """Yield the weights under their names."""
-        return self.model.named_parameters()
-
     def score(self, batch: Any) -> Any:
         """Return the batch; nothing is scored here."""
         return batch

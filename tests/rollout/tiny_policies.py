@@ -1,6 +1,5 @@
 """Two-layer models of several families with random weights, as policies an engine can sample from."""
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -75,9 +74,6 @@ class TinyPolicy:
 
     model: Any
     precision: torch.dtype | None = None
-
-    def named_weights(self) -> Iterator[tuple[str, torch.Tensor]]:
-        yield from self.model.named_parameters()
 
     def score(self, batch: RolloutBatch) -> RolloutBatch:
         return batch
