@@ -51,7 +51,7 @@ MISTAKES = {
     "settings of an interface": (
         "model: {init_args: {objective: PolicyObjective}}",
         "'model.init_args.objective' (bad.yaml, line 1) needs a class before its settings: "
-        "PolicyObjective is only the interface. Known: ASPO, CISPO,",
+        "PolicyObjective is only the interface. Known: ASPO,",
     ),
     "setting beside init_args": (
         "model:\n  kl_coef: 1.0\n  init_args: {policy: {path: x}}",
