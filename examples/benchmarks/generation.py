@@ -88,11 +88,14 @@ class Case:
     """Shortest and longest prompt."""
     max_tokens: int
     stop: tuple[int, ...]
+    is_compiled: bool = False
+    """Whether the engine compiles its decoding step; the warm-up round takes the time of that."""
 
 
 CASES = {
     "demo": [
         Case("demo, natural ends", DEMO, 32, 8, (10, 14), 80, (STOP,)),
+        Case("demo, natural ends, compiled", DEMO, 32, 8, (10, 14), 80, (STOP,), is_compiled=True),
         Case("demo, full length", DEMO, 32, 8, (10, 14), 80, ()),
     ],
     "small": [Case("small, full length", SMALL, 64, 8, (24, 64), 64, ())],
@@ -111,7 +114,7 @@ def random_prompts(case: Case) -> list[Prompt]:
 
 def embedded(model: PreTrainedModel, case: Case, prompts: Sequence[Prompt]) -> Callable[[int], int]:
     """Return a function that generates with the engine and counts tokens."""
-    engine = EmbeddedEngine(max_batch_size=case.num_prompts * case.group_size)
+    engine = EmbeddedEngine(max_batch_size=case.num_prompts * case.group_size, compile_decoding=case.is_compiled)
     engine.update_weights(Policy(model), 0)
     params = SamplingParams(max_tokens=case.max_tokens)
 

@@ -1,8 +1,9 @@
 """Two ways to drive a causal LM one token at a time: over our own slab cache, or over transformers' own cache and attention."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from inspect import signature
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -94,8 +95,9 @@ class SlabRoute(DecodingRoute):
 
     accepts_any_time = True
 
-    def __init__(self, model: nn.Module, max_rows: int, max_tokens: int) -> None:
+    def __init__(self, model: nn.Module, max_rows: int, max_tokens: int, decode: Callable[..., Any] | None = None) -> None:
         super().__init__(model)
+        self.decode = model if decode is None else decode
         self.cache = SlabCache(max_rows, min(max_tokens, INITIAL_COLUMNS) + 1)
         self.start = torch.zeros(max_rows, dtype=torch.long, device=self.device)
         """First column each row may read."""
@@ -118,7 +120,7 @@ class SlabRoute(DecodingRoute):
             self.start -= first
             self._build_bias()
         bias = None if self._bias is None else self._bias[..., : cache.column + 1]
-        output = self.model(
+        output = self.decode(
             input_ids=tokens.unsqueeze(1),
             position_ids=positions.unsqueeze(1),
             attention_mask=bias,

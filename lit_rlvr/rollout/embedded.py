@@ -1,9 +1,11 @@
 """Generation inside the trainer's process, by the very module that is being trained: no copy of the weights, nothing to synchronise."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from lit_rlvr.rollout.continuous_batch import ContinuousBatch, Job
@@ -26,9 +28,17 @@ class EmbeddedEngine(RolloutEngine):
         max_batch_size: most completions decoded at once; the others wait for a place.
         max_prefill_tokens: most prompt tokens (padding included) of one prefill forward; a longer prompt has one to itself.
         own_attention: False takes transformers' own cache and attention for every model.
+        compile_decoding: compile the decoding step with torch.compile. The first call then takes a minute or so, and needs a C++
+            compiler on the CPU; small models gain most. Without effect on models that need transformers' own cache.
     """
 
-    def __init__(self, max_batch_size: int = 256, max_prefill_tokens: int = 16384, own_attention: bool = True) -> None:
+    def __init__(
+        self,
+        max_batch_size: int = 256,
+        max_prefill_tokens: int = 16384,
+        own_attention: bool = True,
+        compile_decoding: bool = False,
+    ) -> None:
         if max_batch_size < 1 or max_prefill_tokens < 1:
             raise ValueError(
                 f"max_batch_size and max_prefill_tokens must be at least 1, got {max_batch_size} and {max_prefill_tokens}"
@@ -36,6 +46,8 @@ class EmbeddedEngine(RolloutEngine):
         self.max_batch_size = max_batch_size
         self.max_prefill_tokens = max_prefill_tokens
         self.own_attention = own_attention
+        self.compile_decoding = compile_decoding
+        self._decode: tuple[nn.Module, Callable[..., Any]] | None = None
         self._policy: RolloutPolicy | None = None
 
     def update_weights(self, policy: RolloutPolicy, version: int) -> None:
@@ -75,7 +87,7 @@ class EmbeddedEngine(RolloutEngine):
         with _sampling_mode(self._policy, inner, SLAB_ATTENTION if use_slab else inner.config._attn_implementation):
             max_rows = min(self.max_batch_size, num_rows)
             model = self._policy.model
-            route = SlabRoute(model, max_rows, params.max_tokens) if use_slab else GenericRoute(model)
+            route = SlabRoute(model, max_rows, params.max_tokens, self._compiled(model)) if use_slab else GenericRoute(model)
             batch = ContinuousBatch(route, params, stop_token_ids, max_rows, num_rows)
             batch.run(jobs, self.max_prefill_tokens, lambda finished: self._report(finished, num_rows))
         names = [
@@ -83,6 +95,14 @@ class EmbeddedEngine(RolloutEngine):
         ]
         completions = iter(batch.completions(names, self.weight_version))
         return [[next(completions) for _ in row] for row in seeds]
+
+    def _compiled(self, model: nn.Module) -> Callable[..., Any] | None:
+        """Return the compiled model, compiled once for as long as the policy's module stays the same."""
+        if not self.compile_decoding:
+            return None
+        if self._decode is None or self._decode[0] is not model:
+            self._decode = (model, torch.compile(model, dynamic=True))
+        return self._decode[1]
 
     def _report(self, finished: int, num_rows: int) -> None:
         if self.on_progress is not None:
