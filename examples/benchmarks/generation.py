@@ -5,9 +5,10 @@
 The models have random weights: `demo` is the shape of the quickstart's model (0.3 M parameters), `small` a Qwen3 of 3.2 M,
 `half-billion` the shape of Qwen2.5-0.5B. Both samplers decode all completions in one batch, at temperature 1 without filters,
 and take turns, so that other load on the machine meets both; a figure is the median of its rounds. Generated tokens count up
-to the stop token. The demo is measured three times: with a stop token, as in training (completions end at different lengths:
-`generate` decodes all rows until the last has ended), once more so with a compiled decoding
-step, and without a stop token (every completion has the full length), like the others. The engine returns log-probs, `generate` does not.
+to the stop token. The demo is measured three times: with a stop token, as in training
+(completions end at different lengths: `generate` decodes all rows until the last has ended), once more so with a compiled
+decoding step, and without a stop token (every completion has the full length), like the others. The engine returns log-probs,
+`generate` does not.
 """
 
 import argparse

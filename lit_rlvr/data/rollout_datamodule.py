@@ -92,7 +92,7 @@ class RolloutDataModule(LightningDataModule):
         self._next_iteration = 0
         self._current: Iteration | None = None
         self._cursor = 0
-        self._restored: dict[str, Any] = {}
+        self._restored_draws = 0
 
     def setup(self, stage: str) -> None:
         """Load the tokenizer and the problems of the stage."""
@@ -108,7 +108,7 @@ class RolloutDataModule(LightningDataModule):
                 self.prompts[name] = tokenize_prompts(self.tokenizer, source.load(), self.format)
         if "train" in self.prompts and self._stream is None:
             self._stream = ShuffledStream(self.prompts["train"], self.seed)
-            self._stream.drawn = self._restored.get("prompts_drawn", 0)
+            self._stream.drawn = self._restored_draws
 
     def teardown(self, stage: str) -> None:
         """Release the engine and the reward functions."""
@@ -167,8 +167,8 @@ class RolloutDataModule(LightningDataModule):
             self.filters,
             self.advantages,
         )
-        self._notify(collected.with_advantages(), self._next_iteration, "train")
-        iteration = build_iteration(collected, self._next_iteration, self.iteration, self.sampling.temperature, self.seed)
+        self._notify(collected.with_advantages(), index, "train")
+        iteration = build_iteration(collected, index, self.iteration, self.sampling.temperature, self.seed)
         assert self._policy is not None
         self._next_iteration += 1
         return replace(iteration, batch=self._policy.score(iteration.batch))
@@ -218,7 +218,7 @@ class RolloutDataModule(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
-        self._restored = state_dict
+        self._restored_draws = state_dict["prompts_drawn"]
         if self._stream is not None:
             self._stream.drawn = state_dict["prompts_drawn"]
         self._next_iteration = state_dict["next_iteration"]
