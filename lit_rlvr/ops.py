@@ -1,10 +1,12 @@
-"""Pure tensor mathematics: estimators of the KL divergence, masked means, and reductions as weight tensors."""
+"""Pure tensor mathematics: estimators of the KL divergence, entropy classes, and reductions as weight tensors."""
 
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from lit_rlvr.types import StepTotals
 
 MAX_KL_LOG_RATIO = 20.0
 """`kl_k3` limits log-ratios to ±20 before the exponential."""
@@ -49,13 +51,36 @@ def kl_k3(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape
     return torch.expm1(limited) - limited
 
 
-def masked_mean(values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """Return the mean of the values where `mask` is True, and 0 when that is nowhere. Values elsewhere may be NaN.
+def row_mean(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B 1"]:
+    """Return the mean of each row where `mask` is True, and 0 for a row where that is nowhere. Values elsewhere may be NaN.
 
-    >>> masked_mean(torch.tensor([1.0, 3.0, torch.nan]), torch.tensor([True, True, False]))
-    tensor(2.)
+    >>> row_mean(torch.tensor([[1.0, 3.0, torch.nan], [5.0, 6.0, 7.0]]), torch.tensor([[True, True, False], [False] * 3]))
+    tensor([[2.],
+            [0.]])
     """
-    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+    return torch.where(mask, values, 0.0).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def high_entropy_tokens(
+    entropy: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], quantile: float
+) -> Bool[Tensor, "B T"]:
+    """Return the tokens whose entropy lies above the quantile of their own row; elsewhere in the mask, and outside it, False.
+
+    The quantile of a row with `n` tokens interpolates linearly between its order statistics, at position `quantile (n - 1)`. The
+    token of a row of one is not above its own quantile.
+
+    Source: Archer (arXiv 2507.15778, Eq. 2), as released: strictly above. (The paper counts a token exactly at the quantile as
+    high; without ties that is at most one token of a row.)
+
+    >>> high_entropy_tokens(torch.tensor([[0.1, 0.9, 0.3, 5.0]]), torch.tensor([[True, True, True, False]]), quantile=0.8)
+    tensor([[False,  True, False, False]])
+    """
+    ordered = torch.where(mask, entropy, torch.inf).sort(dim=1).values
+    position = quantile * (mask.sum(dim=1, keepdim=True).to(ordered.dtype) - 1).clamp(min=0)
+    below, above = (ordered.gather(1, index.long()) for index in (position.floor(), position.ceil()))
+    # Where both are the same token the difference may be inf - inf (a row without tokens).
+    threshold = below + torch.where(above > below, (above - below) * (position - position.floor()), 0.0)
+    return mask & (entropy > threshold)
 
 
 def loss_weights(loss_mask: Bool[Tensor, "B T"], reduction: Reduction, divisor: float | None = None) -> Float[Tensor, "B T"]:
@@ -97,3 +122,22 @@ def loss_weights(loss_mask: Bool[Tensor, "B T"], reduction: Reduction, divisor: 
     if reduction == "seq-mean-token-mean":
         return weights / tokens_of_row.clamp(min=1) / num_sequences
     return weights / num_sequences
+
+
+def step_totals(loss_mask: Bool[Tensor, "B T"], reduction: Reduction, divisor: float | None = None) -> StepTotals:
+    """Return what the weights of `loss_weights` must add up to, worked out from the mask alone.
+
+    >>> step_totals(torch.tensor([[True, False], [True, True]]), "seq-mean-token-sum")
+    StepTotals(tokens=3, sequences=2, denominator=2.0, weight=1.5)
+    """
+    tokens, sequences = int(loss_mask.sum()), int(loss_mask.any(dim=1).sum())
+    denominator = {
+        "token-mean": tokens,
+        "seq-mean-token-mean": sequences,
+        "seq-mean-token-sum": sequences,
+        "constant": divisor,
+    }[reduction]
+    if not tokens or not denominator:
+        return StepTotals(tokens, sequences, float(denominator or 0), 0.0)
+    numerator = sequences if reduction == "seq-mean-token-mean" else tokens
+    return StepTotals(tokens, sequences, float(denominator), numerator / denominator)

@@ -129,6 +129,20 @@ class _TensorBatch:
 
 
 @dataclass(frozen=True)
+class StepTotals:
+    """What an optimizer step holds over all ranks and micro-batches: the books that the training side is checked against."""
+
+    tokens: int = 0
+    """Tokens in the loss."""
+    sequences: int = 0
+    """Rows with any such token."""
+    denominator: float = 0.0
+    """What the reduction divides by: tokens, sequences, or the stated constant."""
+    weight: float = 0.0
+    """Sum of all loss weights."""
+
+
+@dataclass(frozen=True)
 class SFTBatch(_TensorBatch):
     """Right-padded supervised sequences."""
 
@@ -138,6 +152,8 @@ class SFTBatch(_TensorBatch):
     """True on the response tokens, the end-of-sequence token included."""
     loss_weights: Float[Tensor, "B T"]
     """The reduction as a tensor: summed over all ranks and micro-batches of one optimizer step it is 1."""
+    totals: StepTotals = StepTotals()
+    """What the whole optimizer step adds up to."""
 
 
 @dataclass(frozen=True)
@@ -158,14 +174,16 @@ class RolloutBatch(_TensorBatch):
     """The reduction as a tensor, stamped once per optimizer step over all ranks and micro-batches."""
     positive_weights: Float[Tensor, "B T"]
     """Token-mean weights over the correct completions of the optimizer step (Klear's loss on positives)."""
-    step_tokens: int = 0
-    """Loss tokens of the whole optimizer step, over all ranks and micro-batches; 0 when its share of the iteration is empty."""
+    totals: StepTotals = StepTotals()
+    """What the whole optimizer step adds up to; without tokens when its share of the iteration is empty."""
     temperature: float = 1.0
     """Sampling temperature: log-probs are those of `logits / temperature`, in the engine and in the policy."""
     old_logprobs: Float[Tensor, "B T"] | None = None
     """The policy's own log-probs before this iteration's first update."""
     ref_logprobs: Float[Tensor, "B T"] | None = None
     """The reference policy's log-probs, when a KL term needs them."""
+    rollout_weights: Float[Tensor, "B T"] | None = None
+    """Importance weights without gradient that correct for the gap between engine and policy; None: no correction."""
     stats: Mapping[str, float] = field(default_factory=dict)
     """Statistics of the whole iteration (reward, accuracy, lengths, filters), equal on every rank and micro-batch."""
 
@@ -195,6 +213,10 @@ class RolloutPolicy(Protocol):
 
     def forward_context(self) -> AbstractContextManager[Any]:
         """Return the trainer's precision (autocast), for forwards outside `training_step`."""
+        ...
+
+    def unsharded(self) -> AbstractContextManager[None]:
+        """Return a context in which every rank holds all weights. Entering it is collective."""
         ...
 
     def score(self, batch: RolloutBatch) -> RolloutBatch:

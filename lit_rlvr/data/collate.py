@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lit_rlvr.batching import pad_right
-from lit_rlvr.ops import Reduction, loss_weights
+from lit_rlvr.ops import Reduction, loss_weights, step_totals
 from lit_rlvr.types import Rollout, RolloutBatch, SFTBatch
 
 
@@ -39,14 +39,15 @@ def stamp_weights(step: RolloutBatch, reduction: Reduction, divisor: float | Non
         step,
         loss_weights=loss_weights(step.loss_mask, reduction, divisor),
         positive_weights=loss_weights(step.loss_mask & step.is_correct[:, None], "token-mean"),
-        step_tokens=int(step.loss_mask.sum()),
+        totals=step_totals(step.loss_mask, reduction, divisor),
     )
 
 
 def collate_sft(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> SFTBatch:
     """Stack supervised rows; the loss is a token mean over all responses given here."""
     input_ids, attention_mask, loss_mask = _sequences(prompts, responses)
-    return SFTBatch(input_ids, attention_mask, loss_mask, loss_weights(loss_mask, "token-mean"))
+    totals = step_totals(loss_mask, "token-mean")
+    return SFTBatch(input_ids, attention_mask, loss_mask, loss_weights(loss_mask, "token-mean"), totals)
 
 
 def _sequences(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:

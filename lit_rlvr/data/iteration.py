@@ -78,4 +78,7 @@ def _inert(batch: RolloutBatch) -> RolloutBatch:
 
 
 def _plain(batch: RolloutBatch) -> dict[str, Any]:
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in vars(batch).items()}
+    """Return the fields as plain values, but for the totals: those belong to an optimizer step, which rows become later."""
+    fields = {name: dict(value) if isinstance(value, Mapping) else value for name, value in vars(batch).items()}
+    del fields["totals"]
+    return fields

@@ -2,18 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Optimizer
 
 from lit_rlvr.metrics.token_statistics import TokenStatistics
+from lit_rlvr.modules.ledger import NormalizationLedger
 from lit_rlvr.modules.loading import PolicyConfig
 from lit_rlvr.modules.policy import Policy
+from lit_rlvr.sharding import shard
+
+OF_EVERY_STEP = ("learning_rate", "grad_norm", "skipped_steps", "step_tokens", "step_sequences")
+"""What is recorded once per optimizer step."""
 
 
 class PolicyModule(LightningModule):
@@ -45,7 +51,8 @@ class PolicyModule(LightningModule):
         self.lr_scheduler = lr_scheduler
         self.lr_scheduler_interval = lr_scheduler_interval
         self.max_skipped_steps = max_skipped_steps
-        self.step_statistics = self.new_statistics("loss", "learning_rate", "grad_norm", "skipped_steps", *step_statistics)
+        self.step_statistics = self.new_statistics("loss", *OF_EVERY_STEP, *step_statistics)
+        self.ledger = NormalizationLedger()
         self._skipped_in_a_row = 0
         self._step_is_empty = False
 
@@ -74,9 +81,22 @@ class PolicyModule(LightningModule):
             )
 
     def configure_model(self) -> None:
-        """Build the policy, once."""
-        if not hasattr(self, "policy"):
-            self.policy = Policy(self.policy_config, with_reference=self.needs_reference)
+        """Build the policy, once, and shard it where the strategy is `ModelParallelStrategy` (FSDP2).
+
+        Raises:
+            ValueError: the strategy asks for tensor parallelism.
+        """
+        if hasattr(self, "policy"):
+            return
+        self.policy = Policy(self.policy_config, with_reference=self.needs_reference)
+        if self.device_mesh is None:
+            return
+        if self.device_mesh["tensor_parallel"].size() > 1:
+            raise ValueError(
+                f"trainer.strategy asks for tensor_parallel_size={self.device_mesh['tensor_parallel'].size()}, which the policy "
+                "does not support: set it to 1 and data_parallel_size to the number of devices (FSDP2)"
+            )
+        shard(self.policy, self.policy.causal_lm.get_decoder().layers, self.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer over the trainable parameters, and its schedule."""
@@ -118,13 +138,20 @@ class PolicyModule(LightningModule):
         self.step_statistics.update(tensors, torch.ones(1, 1, dtype=torch.bool, device=self.device))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Record learning rate and gradient norm; drop the gradient when it is not finite, or when the step had no tokens.
+        """Close the books of the step; drop the gradient when it is not finite, or when the step had no tokens.
 
         Without a gradient the optimizer leaves a parameter and its moments exactly as they are.
+
+        Raises:
+            NormalizationError: the loss weights of the step do not add up over all ranks and micro-batches.
         """
-        self.record(learning_rate=optimizer.param_groups[0]["lr"])
+        entry = self.ledger.close(self.trainer.global_step, self._sum_over_ranks)
+        self.record(
+            learning_rate=optimizer.param_groups[0]["lr"], step_tokens=entry.tokens, step_sequences=entry.sequences
+        )
         gradients = [p.grad for p in self.policy.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         is_finite = bool(torch.isfinite(norm))
         if is_finite and not self._step_is_empty:
             self._skipped_in_a_row = 0
@@ -134,6 +161,9 @@ class PolicyModule(LightningModule):
         self.record(skipped_steps=1.0)
         if not is_finite:
             self._refuse_gradient(float(norm))
+
+    def _sum_over_ranks(self, values: Tensor) -> Tensor:
+        return cast(Tensor, self.trainer.strategy.reduce(values, reduce_op="sum"))
 
     def _refuse_gradient(self, norm: float) -> None:
         self._skipped_in_a_row += 1

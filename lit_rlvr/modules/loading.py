@@ -32,13 +32,16 @@ class PolicyConfig:
     """Draw the weights at random instead of loading them; only the configuration is read from `path`."""
     init_seed: int = 0
     """Seed of the random weights and of fresh LoRA adapters."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type the weights are kept in. Keep float32 and set `trainer.precision: bf16-mixed` for training in bf16: in pure bfloat16
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Type the weights are kept in; float64 is for checks. Keep float32 and set `trainer.precision: bf16-mixed` for training in bf16: in pure bfloat16
     an RL-sized update is often smaller than the rounding of the weight it changes."""
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     """Attention kernel of the training forward."""
     gradient_checkpointing: bool = False
     """Recompute the layers' activations in the backward pass: less memory, about a third more computation."""
+    pack_sequences: bool = False
+    """Run the sequences of a micro-batch behind each other in one row without padding, each attending to itself only. Gradients
+    are those of padded rows. Saves the padding with `flash_attention_2`; the other kernels build a mask of its length squared."""
     chunk_size: int = 1024
     """Tokens whose logits are alive at once when log-probs are computed."""
     lora: LoRAConfig | None = None

@@ -8,10 +8,12 @@ from typing import Any, cast
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import PreTrainedModel
 
 from lit_rlvr.batching import within_token_budget
 from lit_rlvr.modules.loading import PolicyConfig, build_model
+from lit_rlvr.sharding import unsharded
 from lit_rlvr.token_scores import token_scores
 from lit_rlvr.types import RolloutBatch
 
@@ -41,9 +43,9 @@ class Policy(nn.Module):
         self.model: nn.Module = build_model(config)
         self.forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext
         self.with_reference = with_reference
-        self._reference: tuple[nn.Module, ...] = ()
+        self._reference: tuple[Policy, ...] = ()
         if with_reference and config.lora is None:
-            self._reference = (build_model(replace(config, gradient_checkpointing=False)).eval().requires_grad_(False),)
+            self._reference = (Policy(replace(config, gradient_checkpointing=False)).eval().requires_grad_(False),)
 
     @property
     def causal_lm(self) -> PreTrainedModel:
@@ -55,56 +57,83 @@ class Policy(nn.Module):
         """Where the weights are."""
         return next(self.model.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return next(self.model.parameters()).dtype
+
     def forward(
         self,
         input_ids: Int[Tensor, "B T"],
         attention_mask: Bool[Tensor, "B T"],
         mask: Bool[Tensor, "B T"],
         temperature: float = 1.0,
+        with_entropy: bool = True,
         with_entropy_gradient: bool = False,
     ) -> PolicyScores:
-        """Score the tokens where `mask` is True. Rows are right-padded; column 0 cannot be scored."""
-        hidden = _hidden_states(self.model, input_ids, attention_mask, mask)
+        """Score the tokens where `mask` is True. Rows are right-padded; column 0 cannot be scored.
+
+        Without `with_entropy` the entropies are 0, which saves a pass over the logits.
+        """
+        hidden = self._hidden_states(input_ids, attention_mask, mask)
         logprobs, entropy = token_scores(
             hidden,
             self.causal_lm.get_output_embeddings(),
             input_ids[mask],
             temperature=temperature,
             chunk_size=self.config.chunk_size,
-            with_entropy=True,
+            with_entropy=with_entropy,
             detach_entropy=not with_entropy_gradient,
         )
-        assert entropy is not None
-        return PolicyScores(_spread(logprobs, mask), _spread(entropy, mask))
+        spread = _spread(logprobs, mask)
+        return PolicyScores(spread, torch.zeros_like(spread) if entropy is None else _spread(entropy, mask))
+
+    def _hidden_states(
+        self, input_ids: Int[Tensor, "B T"], attention_mask: Bool[Tensor, "B T"], mask: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "N H"]:
+        """Return the hidden states that predict the masked tokens: those of the positions before them."""
+        if bool(mask[:, 0].any()):
+            raise ValueError("the first token of a row has no prediction: its loss mask must be False")
+        decoder = self.causal_lm.get_decoder()
+        predicts = functional.pad(mask[:, 1:], (0, 1))
+        if not self.config.pack_sequences:
+            output = decoder(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+            return output.last_hidden_state[predicts]
+        # Positions that start again at 0, and no attention mask, are how transformers is told where a sequence begins.
+        position_ids = attention_mask.cumsum(dim=1)[attention_mask][None] - 1
+        output = decoder(input_ids=input_ids[attention_mask][None], position_ids=position_ids, use_cache=False)
+        return output.last_hidden_state[0][predicts[attention_mask]]
+
+    def unsharded(self) -> AbstractContextManager[None]:
+        """Return a context in which every rank holds all weights. Entering it is collective."""
+        return unsharded(self)
 
     @torch.no_grad()
     def score(self, batch: RolloutBatch) -> RolloutBatch:
         """Return the batch, on its own device, with `old_logprobs` (and `ref_logprobs`, when a reference is kept)."""
         self._reference = tuple(reference.to(self.device) for reference in self._reference)
-        old = self._score_all(self.model, batch)
+        old = self._score_all(self, batch)
         if not self.with_reference:
             return replace(batch, old_logprobs=old)
-        with self._reference_model() as reference:
+        with self._reference_policy() as reference:
             return replace(batch, old_logprobs=old, ref_logprobs=self._score_all(reference, batch))
 
     @contextmanager
-    def _reference_model(self) -> Iterator[nn.Module]:
+    def _reference_policy(self) -> Iterator["Policy"]:
         if self._reference:
             yield self._reference[0]
         else:
             with self.model.disable_adapter():  # type: ignore[operator]
-                yield self.model
+                yield self
 
-    def _score_all(self, model: nn.Module, batch: RolloutBatch) -> Float[Tensor, "B T"]:
+    def _score_all(self, policy: "Policy", batch: RolloutBatch) -> Float[Tensor, "B T"]:
         lengths = batch.attention_mask.sum(dim=1).tolist()
-        logprobs = torch.zeros(batch.loss_mask.shape)
+        logprobs = torch.zeros(batch.loss_mask.shape, dtype=torch.promote_types(self.dtype, torch.float32))
         for run in within_token_budget(lengths, budget=4 * self.config.chunk_size):
             part = batch.rows(torch.tensor(run)).to(self.device)
             with self.forward_context():
-                hidden = _hidden_states(model, part.input_ids, part.attention_mask, part.loss_mask)
-                head = _causal_lm(model).get_output_embeddings()
-                scored, _ = token_scores(hidden, head, part.input_ids[part.loss_mask], part.temperature, self.config.chunk_size)
-            logprobs[torch.tensor(run), : part.input_ids.shape[1]] = _spread(scored, part.loss_mask).float().cpu()
+                scores = policy(part.input_ids, part.attention_mask, part.loss_mask, part.temperature, with_entropy=False)
+            logprobs[torch.tensor(run), : part.input_ids.shape[1]] = scores.logprobs.to(logprobs)
         return logprobs.to(batch.loss_mask.device)
 
     @torch.no_grad()
@@ -117,13 +146,14 @@ class Policy(nn.Module):
         Raises:
             RuntimeError: they differ by more than `tolerance` (default 1e-3, 0.1 for weights in half precision).
         """
-        tolerance = tolerance or (1e-3 if next(self.model.parameters()).dtype == torch.float32 else 0.1)
+        tolerance = tolerance or (0.1 if self.dtype == torch.bfloat16 else 1e-3)
         tokens = torch.arange(8, device=self.device)[None] % self.causal_lm.config.vocab_size
         mask = torch.ones_like(tokens, dtype=torch.bool)
         scored = mask.clone()
         scored[:, 0] = False
         ours = self(tokens, mask, scored).logprobs[:, 1:]
-        logits = self.model(input_ids=tokens, attention_mask=mask, use_cache=False).logits.float()
+        with self.unsharded():
+            logits = self.model(input_ids=tokens, attention_mask=mask, use_cache=False).logits.to(ours.dtype)
         full = torch.log_softmax(logits[:, :-1], dim=-1).gather(-1, tokens[:, 1:, None])[..., 0]
         gap = float((ours - full).abs().max())
         if not gap <= tolerance:
@@ -131,17 +161,6 @@ class Policy(nn.Module):
                 f"{type(self.causal_lm).__name__}: log-probs from the hidden states differ from the model's own by {gap:.2g} "
                 "(it probably changes the logits after its head); this architecture is not supported"
             )
-
-
-def _hidden_states(
-    model: nn.Module, input_ids: Int[Tensor, "B T"], attention_mask: Bool[Tensor, "B T"], mask: Bool[Tensor, "B T"]
-) -> Float[Tensor, "N H"]:
-    """Return the hidden states that predict the masked tokens: those of the positions before them."""
-    if bool(mask[:, 0].any()):
-        raise ValueError("the first token of a row has no prediction: its loss mask must be False")
-    decoder = _causal_lm(model).get_decoder()
-    output = decoder(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
-    return output.last_hidden_state[:, :-1][mask[:, 1:]]
 
 
 def _spread(values: Float[Tensor, " N"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:

@@ -69,19 +69,21 @@ class RLModule(PolicyModule):
         present = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
         return [callback for callback in wanted if type(callback) not in present]
 
-    def training_step(self, batch: RolloutBatch, batch_idx: int) -> Tensor:
-        """Return this micro-batch's share of the loss of the optimizer step."""
-        self._step_is_empty = batch.step_tokens == 0
+    def training_step(self, batch: RolloutBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Return this micro-batch's share of the loss of the optimizer step, and `logprobs` and `entropy` `[B, T]` for callbacks."""
+        self._step_is_empty = batch.totals.tokens == 0
         scores = self.policy(
             batch.input_ids,
             batch.attention_mask,
             batch.loss_mask,
             batch.temperature,
-            any(term.needs_entropy_gradient for term in self.terms),
+            with_entropy_gradient=any(term.needs_entropy_gradient for term in self.terms),
         )
         inputs = objective_inputs(scores, batch)
         token_loss, statistics = self.objective(inputs)
-        loss = weighted_sum(token_loss, batch.loss_weights)
+        weights = batch.loss_weights if batch.rollout_weights is None else batch.loss_weights * batch.rollout_weights
+        loss = weighted_sum(token_loss, weights)
+        self.ledger.add(batch, loss)
         for term in self.terms:
             value = weighted_sum(*term(scores, batch))
             self.record(**{term.name: value.detach() * self.loss_scale})
@@ -89,7 +91,7 @@ class RLModule(PolicyModule):
         self._count(inputs, scores, statistics, batch)
         self.record(loss=loss.detach() * self.loss_scale)
         self._rollout_stats = batch.stats
-        return loss * self.loss_scale
+        return {"loss": loss * self.loss_scale, "logprobs": scores.logprobs.detach(), "entropy": scores.entropy.detach()}
 
     @torch.no_grad()
     def _count(

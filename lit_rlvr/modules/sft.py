@@ -36,7 +36,9 @@ class SFTModule(PolicyModule):
     def training_step(self, batch: SFTBatch, batch_idx: int) -> Tensor:
         """Return this micro-batch's share of the mean negative log-likelihood."""
         scores = self.policy(batch.input_ids, batch.attention_mask, batch.loss_mask)
-        loss = -(scores.logprobs * batch.loss_weights).sum() * self.loss_scale
+        loss = -(scores.logprobs * batch.loss_weights).sum()
+        self.ledger.add(batch, loss)
+        loss = loss * self.loss_scale
         self.record(loss=loss.detach())
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=1)
         return loss

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,7 +25,7 @@ class ObjectiveInputs:
     loss_mask: Bool[Tensor, "B T"]
     """True on the tokens that take part in the loss. For statistics within a response; an objective never masks its loss."""
     entropy: Float[Tensor, "B T"] | None = None
-    """Entropy of the policy's distribution at each token, in nats, without gradient; given when `needs_entropy`."""
+    """Entropy of the policy's distribution at each token, in nats, without gradient."""
 
     @cached_property
     def ratio(self) -> Float[Tensor, "B T"]:
@@ -47,9 +46,6 @@ class PolicyObjective(ABC):
     It never masks, reduces, logs or communicates: the loss of an optimizer step is `(token_loss * loss_weights).sum()`, and the
     weights come from outside. Write one as a frozen dataclass; its fields are its configuration.
     """
-
-    needs_entropy: ClassVar[bool] = False
-    """True when the objective reads `ObjectiveInputs.entropy`."""
 
     @abstractmethod
     def __call__(self, x: ObjectiveInputs) -> tuple[Float[Tensor, "B T"], dict[str, Float[Tensor, "B T"]]]:
