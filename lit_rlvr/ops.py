@@ -83,7 +83,9 @@ def high_entropy_tokens(
     return mask & (entropy > threshold)
 
 
-def loss_weights(loss_mask: Bool[Tensor, "B T"], reduction: Reduction, divisor: float | None = None) -> Float[Tensor, "B T"]:
+def loss_weights(
+    loss_mask: Bool[Tensor, "B T"], reduction: Reduction, divisor: float | None = None, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "B T"]:
     """Return the reduction of one optimizer step as weights: its loss is `(token_loss * weights).sum()`.
 
     `loss_mask` holds *all* completions of the step, over all ranks and micro-batches; slice the result along with them. With
@@ -110,7 +112,7 @@ def loss_weights(loss_mask: Bool[Tensor, "B T"], reduction: Reduction, divisor: 
         raise ValueError(f"unknown reduction {reduction!r}; choose one of {', '.join(get_args(Reduction))}")
     if reduction != "constant" and divisor is not None:
         raise ValueError(f"divisor={divisor} would do nothing with the reduction {reduction!r}; only 'constant' has one")
-    weights = loss_mask.float()
+    weights = loss_mask.to(dtype)
     tokens_of_row = loss_mask.sum(dim=1, keepdim=True)
     if reduction == "constant":
         if divisor is None or not divisor > 0:

@@ -18,13 +18,14 @@ MAX_FUNCTION_LINES = 60
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 
 PURE_LIBRARIES = {"torch", "jaxtyping"}
-PURE_ROOMS = ("types", "ops", "token_scores", "objectives", "advantages")
+PURE_ROOMS = ("types", "ops", "token_scores", "rollout_correction", "objectives", "advantages")
 """Rooms that need nothing but torch, so that an objective can be read and tested on its own."""
 
 MAY_IMPORT = {
     "types": ("types",),
     "ops": ("types", "ops"),
     "token_scores": ("types", "ops", "token_scores"),
+    "rollout_correction": ("types", "ops", "rollout_correction"),
     "objectives": PURE_ROOMS,
     "advantages": PURE_ROOMS,
     "rewards": ("types", "rewards", "sandbox"),

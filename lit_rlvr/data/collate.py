@@ -34,11 +34,12 @@ def collate_rollouts(rollouts: Sequence[Rollout], temperature: float) -> Rollout
 
 
 def stamp_weights(step: RolloutBatch, reduction: Reduction, divisor: float | None = None) -> RolloutBatch:
-    """Return the rows of one optimizer step (over all ranks and micro-batches) with their loss weights."""
+    """Return the rows of one optimizer step (over all ranks and micro-batches) with their loss weights, as precise as advantages."""
+    dtype = step.advantages.dtype
     return replace(
         step,
-        loss_weights=loss_weights(step.loss_mask, reduction, divisor),
-        positive_weights=loss_weights(step.loss_mask & step.is_correct[:, None], "token-mean"),
+        loss_weights=loss_weights(step.loss_mask, reduction, divisor, dtype),
+        positive_weights=loss_weights(step.loss_mask & step.is_correct[:, None], "token-mean", dtype=dtype),
         totals=step_totals(step.loss_mask, reduction, divisor),
     )
 

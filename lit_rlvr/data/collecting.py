@@ -28,8 +28,16 @@ class CollectedGroups:
     rounds: int
 
     def statistics(self) -> dict[str, float]:
-        """Return the statistics of the rollouts, and what the filters left of them."""
-        counts = {"groups_generated": len(self.seen), "groups_kept": len(self.kept), "rounds": self.rounds}
+        """Return the statistics of the rollouts, and what the filters left of them.
+
+        `rollout/groups_filtered` is the share of the generated groups that are not trained on: filtered, or surplus of a round.
+        """
+        counts = {
+            "groups_generated": len(self.seen),
+            "groups_kept": len(self.kept),
+            "groups_filtered": 1 - len(self.kept) / len(self.seen),
+            "rounds": self.rounds,
+        }
         return rollout_statistics(self.seen) | {f"rollout/{name}": float(count) for name, count in counts.items()}
 
     def with_advantages(self) -> list[RolloutGroup]:

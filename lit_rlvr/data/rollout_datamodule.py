@@ -22,6 +22,7 @@ from lit_rlvr.rollout.collector import Collector
 from lit_rlvr.rollout.embedded import EmbeddedEngine
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.rollout.filters import GroupFilter
+from lit_rlvr.rollout_correction import TruncatedImportanceSampling
 from lit_rlvr.types import EvalBatch, Prompt, RolloutBatch, RolloutGroup, RolloutPolicy
 
 RolloutObserver = Callable[[Sequence[RolloutGroup], int, str], None]
@@ -51,6 +52,10 @@ class RolloutDataModule(LightningDataModule):
         iteration: sizes of an iteration, and the reduction of its loss.
         evaluation: how held-out problems are evaluated.
         seed: decides prompt order, sampling and the dealing of mini-batches.
+        rollout_correction: weighs tokens for the gap between the engine's log-probs and the policy's; none by default.
+
+    Raises:
+        ValueError: greedy sampling, or the reduction `constant` without a divisor.
     """
 
     def __init__(
@@ -70,10 +75,12 @@ class RolloutDataModule(LightningDataModule):
         iteration: IterationConfig = IterationConfig(),  # noqa: B008 - frozen
         evaluation: EvaluationConfig = EvaluationConfig(),  # noqa: B008 - frozen
         seed: int = 0,
+        rollout_correction: TruncatedImportanceSampling | None = None,
     ) -> None:
         super().__init__()
         if sampling.temperature == 0:
             raise ValueError("data.sampling.temperature is 0: greedy completions of a group would all be the same")
+        iteration.require_divisor(sampling.max_tokens)
         self.format = format
         self.sources = {"train": train, "validation": val, "test": test}
         self.rubric = Rubric(rewards, reward_weights, accuracy, max_error_rate=max_error_rate)
@@ -84,6 +91,7 @@ class RolloutDataModule(LightningDataModule):
         self.iteration = iteration
         self.evaluation = evaluation
         self.seed = seed
+        self.rollout_correction = rollout_correction
         self.rollout_observers: list[RolloutObserver] = []
         self.prompts: dict[str, list[Prompt]] = {}
         self.ranks = Ranks()
@@ -157,7 +165,7 @@ class RolloutDataModule(LightningDataModule):
                 yield micro_batch
 
     def _collect(self) -> Iteration:
-        """Collect an iteration and score it with the policy."""
+        """Collect an iteration, score it with the policy, and weigh its tokens for the gap between the two."""
         assert self._stream is not None
         size, index = self.iteration.group_size, self._next_iteration
         collected = collect_groups(
@@ -171,7 +179,8 @@ class RolloutDataModule(LightningDataModule):
         iteration = build_iteration(collected, index, self.iteration, self.sampling.temperature, self.seed)
         assert self._policy is not None
         self._next_iteration += 1
-        return replace(iteration, batch=self._policy.score(iteration.batch))
+        batch = self._policy.score(iteration.batch)
+        return replace(iteration, batch=self.rollout_correction.correct(batch) if self.rollout_correction else batch)
 
     def _generate(
         self,

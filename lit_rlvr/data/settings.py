@@ -1,5 +1,6 @@
 """The settings of the DataModules that are plain values."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,7 +53,7 @@ class IterationConfig:
     """The constant of the reduction `constant`: completions per optimizer step times tokens per completion."""
 
     def __post_init__(self) -> None:
-        """Reject sizes that leave nothing to train on."""
+        """Reject sizes that leave nothing to train on, and a divisor that is not used or not positive."""
         for name in ("num_prompts", "group_size", "num_mini_batches", "ppo_epochs", "max_rounds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"data.iteration.{name} must be at least 1, got {getattr(self, name)}")
@@ -63,6 +64,26 @@ class IterationConfig:
             )
         if self.prompts_per_round is not None and self.prompts_per_round < 1:
             raise ValueError(f"data.iteration.prompts_per_round must be at least 1, got {self.prompts_per_round}")
+        if self.divisor is not None and self.reduction != "constant":
+            raise ValueError(
+                f"data.iteration.divisor={self.divisor} would do nothing with data.iteration.reduction={self.reduction}: "
+                "only 'constant' has a divisor"
+            )
+        if self.divisor is not None and not (self.divisor > 0 and math.isfinite(self.divisor)):
+            raise ValueError(f"data.iteration.divisor must be positive, got {self.divisor}")
+
+    def require_divisor(self, max_tokens: int) -> None:
+        """Raise ValueError, with a divisor to set, if the reduction is `constant` and none is given.
+
+        `max_tokens`: most tokens of one completion.
+        """
+        if self.reduction == "constant" and self.divisor is None:
+            completions = self.num_prompts * self.group_size / self.num_mini_batches
+            raise ValueError(
+                "data.iteration.reduction=constant needs data.iteration.divisor, the constant that token losses are divided by. "
+                f"For completions per optimizer step ({completions:.10g}) times most tokens per completion ({max_tokens}), as in "
+                f"Dr. GRPO, set data.iteration.divisor={completions * max_tokens:.10g}"
+            )
 
 
 @dataclass(frozen=True)

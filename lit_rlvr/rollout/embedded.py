@@ -12,7 +12,6 @@ from lit_rlvr.rollout.continuous_batch import ContinuousBatch, Job
 from lit_rlvr.rollout.decoding import GenericRoute, SlabRoute, causal_lm_of, is_plain_full_attention
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.rollout.kv_cache import SLAB_ATTENTION, install_slab_attention
-from lit_rlvr.rollout.unsharded import unsharded
 from lit_rlvr.types import Completion, Prompt, RolloutPolicy
 
 
@@ -123,7 +122,7 @@ def _sampling_mode(policy: RolloutPolicy, inner: PreTrainedModel, attention: str
         policy.model.eval()
         inner.config._attn_implementation = attention
         # no_grad, not inference_mode: inference tensors left in a module's buffers would break the next training step.
-        with torch.no_grad(), unsharded(policy.model), policy.forward_context():
+        with torch.no_grad(), policy.unsharded(), policy.forward_context():
             yield
     finally:
         inner.config._attn_implementation = before

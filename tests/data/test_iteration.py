@@ -1,6 +1,7 @@
 """Rows, optimizer steps and micro-batches: nothing lost, nothing counted twice, weights that sum to what they should."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from lit_rlvr.data.collecting import CollectedGroups
 from lit_rlvr.data.iteration import Iteration, build_iteration
 from lit_rlvr.data.settings import IterationConfig
+from lit_rlvr.rollout_correction import TruncatedImportanceSampling
 from lit_rlvr.types import RolloutBatch, RolloutGroup
 
 MakeGroup = Callable[..., RolloutGroup]
@@ -55,7 +57,7 @@ def test_weights_sum_to_one_in_every_layout(
         total = sum(float(m.loss_weights.sum()) for m in micro_batches)
         assert total == pytest.approx(1.0 if rows else 0.0, abs=1e-5)
         tokens = sum(int((m.loss_weights > 0).sum()) for m in micro_batches)
-        assert tokens == int(iteration.batch.loss_mask[rows].sum()) == micro_batches[0].step_tokens
+        assert tokens == int(iteration.batch.loss_mask[rows].sum()) == micro_batches[0].totals.tokens
         seen_rows += rows
     assert sorted(seen_rows) == list(range(sum(map(len, lengths))))
 
@@ -93,7 +95,7 @@ def test_an_empty_iteration_is_inert_and_says_so(make_group: MakeGroup) -> None:
         for micro_batch in all_micro_batches(iteration, step, 2, 2, "token-mean"):
             assert not micro_batch.loss_weights.any()
             assert not micro_batch.positive_weights.any()
-            assert micro_batch.step_tokens == 0
+            assert micro_batch.totals.tokens == 0
 
 
 def test_positives_have_a_token_mean_of_their_own(make_group: MakeGroup) -> None:
@@ -112,3 +114,22 @@ def test_an_iteration_survives_a_checkpoint(make_group: MakeGroup, tmp_path: obj
     assert restored.steps == iteration.steps
     assert restored.batch.stats == iteration.batch.stats
     assert torch.equal(restored.batch.advantages, iteration.batch.advantages)
+
+
+def test_correction_weights_stay_with_their_tokens_through_a_checkpoint(make_group: MakeGroup, tmp_path: object) -> None:
+    groups = [make_group("a", [1.0, 0.0], lengths=[2, 5]), make_group("b", [0.0, 1.0], lengths=[1, 3])]
+    iteration = build(groups, num_mini_batches=2)
+    # The policy holds the sampled token t of row b for e^-(b + t / 10) times as likely as the engine does.
+    gap = torch.arange(4.0)[:, None] + torch.arange(iteration.batch.input_ids.shape[1]) / 10
+    scored = replace(iteration.batch, old_logprobs=iteration.batch.rollout_logprobs - gap)
+    iteration = replace(iteration, batch=TruncatedImportanceSampling().correct(scored))
+    file = f"{tmp_path}/state.pt"
+    torch.save(iteration.state_dict(), file)
+    restored = Iteration.from_state_dict(torch.load(file, weights_only=True))
+    assert restored.batch.stats["rollout/correction_clipped"] == 0.0
+    for batch in [m for step in range(2) for m in all_micro_batches(restored, step, 1, 1, "token-mean")]:
+        assert batch.rollout_weights is not None
+        assert batch.old_logprobs is not None
+        assert batch.rollout_weights.shape == batch.input_ids.shape
+        expected = torch.exp(batch.old_logprobs - batch.rollout_logprobs) * batch.loss_mask
+        torch.testing.assert_close(batch.rollout_weights, expected)

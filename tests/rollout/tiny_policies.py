@@ -18,6 +18,7 @@ from transformers import (
 )
 from transformers.models.auto import AutoModelForCausalLM
 
+from lit_rlvr.sharding import unsharded
 from lit_rlvr.types import Prompt, RolloutBatch
 
 VOCAB = 40
@@ -77,6 +78,9 @@ class TinyPolicy:
 
     def score(self, batch: RolloutBatch) -> RolloutBatch:
         return batch
+
+    def unsharded(self) -> Any:
+        return unsharded(self.model)
 
     def forward_context(self) -> Any:
         return nullcontext() if self.precision is None else torch.autocast("cpu", self.precision)
