@@ -25,6 +25,7 @@ from transformers import Qwen3Config
 from lit_rlvr.modules.loading import PolicyConfig
 from lit_rlvr.modules.policy import Policy, PolicyScores
 from lit_rlvr.modules.rl import RLModule
+from lit_rlvr.ops import step_totals
 from lit_rlvr.types import RolloutBatch
 
 
@@ -96,7 +97,7 @@ def rollouts(rows: int, tokens: int, vocabulary: int, device: str) -> RolloutBat
         rollout_logprobs=logprobs,
         loss_weights=weights,
         positive_weights=torch.zeros_like(weights),
-        step_tokens=int(mask.sum()),
+        totals=step_totals(mask, "token-mean"),
         old_logprobs=logprobs,
     )
     return batch.to(device)

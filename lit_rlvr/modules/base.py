@@ -146,9 +146,7 @@ class PolicyModule(LightningModule):
             NormalizationError: the loss weights of the step do not add up over all ranks and micro-batches.
         """
         entry = self.ledger.close(self.trainer.global_step, self._sum_over_ranks)
-        self.record(
-            learning_rate=optimizer.param_groups[0]["lr"], step_tokens=entry.tokens, step_sequences=entry.sequences
-        )
+        self.record(learning_rate=optimizer.param_groups[0]["lr"], step_tokens=entry.tokens, step_sequences=entry.sequences)
         gradients = [p.grad for p in self.policy.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm

@@ -33,8 +33,8 @@ class PolicyConfig:
     init_seed: int = 0
     """Seed of the random weights and of fresh LoRA adapters."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Type the weights are kept in; float64 is for checks. Keep float32 and set `trainer.precision: bf16-mixed` for training in bf16: in pure bfloat16
-    an RL-sized update is often smaller than the rounding of the weight it changes."""
+    """Type the weights are kept in; float64 is for checks. Keep float32 and set `trainer.precision: bf16-mixed` for training in
+    bf16: in pure bfloat16 an RL-sized update is often smaller than the rounding of the weight it changes."""
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     """Attention kernel of the training forward."""
     gradient_checkpointing: bool = False

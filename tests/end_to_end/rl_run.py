@@ -34,8 +34,10 @@ def make_module(model: Path, objective: PolicyObjective | None = None, **setting
     )
 
 
-def make_data(model: Path, num_prompts: int = 6, **settings: Any) -> RolloutDataModule:
-    return RolloutDataModule(
+def make_data(
+    model: Path, num_prompts: int = 6, kind: type[RolloutDataModule] = RolloutDataModule, **settings: Any
+) -> Any:
+    return kind(
         PromptFormat(str(model)),
         AdditionPrompts("train", num=20),
         {"digits": ShareOfDigits()},
