@@ -20,6 +20,7 @@ from lit_rlvr.cli.mistakes import USAGE_ERROR, mistakes_explained
 from lit_rlvr.cli.parser import Parser
 from lit_rlvr.cli.parsing_settings import configure_parsing
 from lit_rlvr.cli.run_defaults import run_defaults
+from lit_rlvr.modules import RLModule
 from lit_rlvr.modules.base import PolicyModule
 
 SUBCOMMANDS = {
@@ -124,7 +125,7 @@ class TrainingCLI(LightningCLI):
         assert self.subcommand is not None
         section = vars(self.config_init[self.subcommand].trainer)
         exports_policy = self.subcommand == "fit" and isinstance(self.model, PolicyModule)
-        return super().instantiate_trainer(**run_defaults(section, exports_policy) | kwargs)
+        return super().instantiate_trainer(**run_defaults(section, exports_policy, isinstance(self.model, RLModule)) | kwargs)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run; bad input that is found before the first batch (a missing file, a malformed row) is a mistake, not a crash."""

@@ -25,6 +25,10 @@ VERBS: dict[str, Verb] = {
     "rl": Verb("reinforcement learning with verifiable rewards: fit, validate or test", "lit_rlvr.cli.train:rl"),
     "make-model": Verb("write a tiny untrained model and its tokenizer to a directory", "lit_rlvr.cli.model_files:make_model"),
     "export": Verb("write a checkpoint as a Hugging Face model directory", "lit_rlvr.cli.model_files:export"),
+    "objective": Verb(
+        "what objectives do to tokens: their gradient weights (show), recorded rollouts (lens)",
+        "lit_rlvr.cli.objective:objective",
+    ),
 }
 
 

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from lit_rlvr.callbacks.weight_sync import WeightSync
+from lit_rlvr.metrics.training_dynamics import TrainingDynamics
 from lit_rlvr.modules.base import PolicyModule
 from lit_rlvr.modules.evaluation import EvaluationMetrics
 from lit_rlvr.modules.loading import PolicyConfig
 from lit_rlvr.modules.policy import PolicyScores
 from lit_rlvr.modules.terms import LossTerm
 from lit_rlvr.objectives import GRPO, ObjectiveInputs, PolicyObjective
-from lit_rlvr.ops import kl_k3
 from lit_rlvr.types import EvalBatch, RolloutBatch
 
 SILENT_ITERATIONS = 10
@@ -52,8 +52,8 @@ class RLModule(PolicyModule):
         super().__init__(policy, optimizer, lr_scheduler, lr_scheduler_interval, max_skipped_steps, term_names)
         self.objective = objective
         self.terms = terms or []
-        names = ("entropy", "ratio", "kl_old", "rollout_gap", *_statistics_of(objective))
-        self.token_statistics = self.new_statistics(*names, maxima=("ratio", "rollout_gap"))
+        self.dynamics = TrainingDynamics(_statistics_of(objective))
+        self.dynamics.persistent(False)
         self.evaluation = EvaluationMetrics()
         self._rollout_stats: Mapping[str, float] = {}
         self._silent_iterations = dict.fromkeys(term_names, 0)
@@ -88,27 +88,24 @@ class RLModule(PolicyModule):
             value = weighted_sum(*term(scores, batch))
             self.record(**{term.name: value.detach() * self.loss_scale})
             loss = loss + term.coefficient * value
-        self._count(inputs, scores, statistics, batch)
         self.record(loss=loss.detach() * self.loss_scale)
+        self._count(inputs, scores, statistics, batch)
         self._rollout_stats = batch.stats
         return {"loss": loss * self.loss_scale, "logprobs": scores.logprobs.detach(), "entropy": scores.entropy.detach()}
 
-    @torch.no_grad()
     def _count(
         self, inputs: ObjectiveInputs, scores: PolicyScores, statistics: Mapping[str, Tensor], batch: RolloutBatch
     ) -> None:
-        ours = {
-            "entropy": scores.entropy,
-            "ratio": inputs.ratio,
-            "kl_old": kl_k3(inputs.logprobs, inputs.old_logprobs),
-            "rollout_gap": (batch.rollout_logprobs - inputs.old_logprobs).abs(),
-        }
-        self.token_statistics.update(ours | dict(statistics), batch.loss_weights != 0)
+        """Count the tokens now, and in the backward pass what gradient the objective gives them."""
+        self.dynamics.update_batch(batch, scores.logprobs.detach(), scores.entropy.detach(), statistics)
+        if inputs.logprobs.requires_grad:
+            has_weight = batch.loss_weights != 0
+            inputs.logprobs.register_hook(lambda gradient: self.dynamics.update_gradient(gradient, has_weight))
 
     def on_train_epoch_end(self) -> None:
         """Log the statistics of the iteration: its rollouts, its tokens, its optimizer steps."""
         self.log_everywhere(self._rollout_stats)
-        self.log_statistics(self.token_statistics, "train")
+        self.log_statistics(self.dynamics, "train")
         self._report_silent_terms()
         super().on_train_epoch_end()
 
@@ -145,7 +142,9 @@ def objective_inputs(scores: PolicyScores, batch: RolloutBatch) -> ObjectiveInpu
     """Return what the objective sees of a micro-batch."""
     if batch.old_logprobs is None:
         raise ValueError("the batch has no old_logprobs: it was not scored by the policy before the first update")
-    return ObjectiveInputs(scores.logprobs, batch.old_logprobs, batch.advantages, batch.loss_mask, scores.entropy.detach())
+    # A view of its own, so that the gradient which arrives here is the objective's, without that of the terms.
+    logprobs = scores.logprobs.view_as(scores.logprobs)
+    return ObjectiveInputs(logprobs, batch.old_logprobs, batch.advantages, batch.loss_mask, scores.entropy.detach())
 
 
 def weighted_sum(token_loss: Float[Tensor, "B T"], weights: Float[Tensor, "B T"]) -> Float[Tensor, ""]:

@@ -5,19 +5,17 @@ has logged what the figure shows. With one run colours tell metrics apart, with 
 """
 
 import logging
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lit_rlvr.metrics.intervals import Estimate
-from lit_rlvr.report.curves import Curves, read_run
-from lit_rlvr.report.style import COLORS, Line, draw_lines, finish, new_figure, save
+from lit_rlvr.report import dynamics
+from lit_rlvr.report.curves import read_run
+from lit_rlvr.report.panels import Runs, StrPath, draw_panels
+from lit_rlvr.report.style import COLORS, new_figure, save
 
 logger = logging.getLogger(__name__)
-
-Runs = Mapping[str, Curves]
-StrPath = str | os.PathLike[str]
 
 
 def draw_run(folder: StrPath, out: StrPath) -> list[Path]:
@@ -48,47 +46,17 @@ def draw_accuracy(runs: Runs, path: StrPath) -> Path | None:
     if len(runs) > 1:
         names = [name for name in names if "avg@" in name]
     labels = {name: f"held-out, {name.removeprefix('val/')}" for name in names} | {"rollout/accuracy": "training rollouts"}
-    return _draw(runs, path, "Accuracy", "accuracy (%)", {"": labels}, as_percent=True)
+    return draw_panels(runs, path, "Accuracy", "accuracy (%)", {"": labels}, as_percent=True)
 
 
 def draw_reward(runs: Runs, path: StrPath) -> Path | None:
     """Mean reward of the rollouts."""
-    return _draw(runs, path, "Reward of training rollouts", "mean reward", {"": {"rollout/reward": "reward"}})
+    return draw_panels(runs, path, "Reward of training rollouts", "mean reward", {"": {"rollout/reward": "reward"}})
 
 
 def draw_loss(runs: Runs, path: StrPath) -> Path | None:
     """Training loss and, where there is one, the loss on held-out data."""
-    return _draw(runs, path, "Loss", "loss", {"": {"train/loss": "training", "val/loss": "held-out"}})
-
-
-def draw_entropy(runs: Runs, path: StrPath) -> Path | None:
-    """Mean entropy of the policy's distribution over completion tokens."""
-    return _draw(runs, path, "Entropy of the policy", "entropy (nats per token)", {"": {"train/entropy": "entropy"}})
-
-
-def draw_clip_fractions(runs: Runs, path: StrPath) -> Path | None:
-    """Share of tokens outside the clip range, one panel per kind."""
-    names = sorted({name for curves in runs.values() for name in curves.names("train/") if "clip_fraction" in name})
-    panels = {_words(name): {name: _words(name)} for name in names}
-    return _draw(runs, path, "Clipped tokens", "% of tokens", panels, as_percent=True)
-
-
-def draw_length(runs: Runs, path: StrPath) -> Path | None:
-    """Mean length of completions, over all and by correctness."""
-    labels = {"rollout/length": "all", "rollout/length_correct": "correct", "rollout/length_wrong": "wrong"}
-    if len(runs) > 1:
-        labels = {"rollout/length": "all"}
-    return _draw(runs, path, "Length of completions", "tokens per completion", {"": labels})
-
-
-def draw_kl(runs: Runs, path: StrPath) -> Path | None:
-    """Divergence of the trained policy from the one that began the iteration."""
-    return _draw(runs, path, "Distance from the old policy", "KL divergence (nats per token)", {"": {"train/kl_old": "KL"}})
-
-
-def draw_gradient_norm(runs: Runs, path: StrPath) -> Path | None:
-    """Norm of the gradient before clipping."""
-    return _draw(runs, path, "Gradient norm", "norm before clipping", {"": {"train/grad_norm": "gradient norm"}})
+    return draw_panels(runs, path, "Loss", "loss", {"": {"train/loss": "training", "val/loss": "held-out"}})
 
 
 def draw_before_after(before: Mapping[str, Estimate], after: Mapping[str, Estimate], path: StrPath) -> Path:
@@ -123,63 +91,14 @@ FIGURES: Mapping[str, Callable[[Runs, StrPath], Path | None]] = {
     "accuracy": draw_accuracy,
     "reward": draw_reward,
     "loss": draw_loss,
-    "entropy": draw_entropy,
-    "clip_fractions": draw_clip_fractions,
-    "length": draw_length,
-    "kl": draw_kl,
-    "gradient_norm": draw_gradient_norm,
+    "entropy": dynamics.draw_entropy,
+    "importance_ratio": dynamics.draw_importance_ratio,
+    "clip_fractions": dynamics.draw_clip_fractions,
+    "zero_gradient": dynamics.draw_zero_gradient,
+    "kl": dynamics.draw_kl,
+    "length": dynamics.draw_length,
+    "repetition": dynamics.draw_repetition,
+    "pass_rates": dynamics.draw_pass_rates,
+    "gradient_norm": dynamics.draw_gradient_norm,
 }
 """The figures of a run by file name."""
-
-
-def _draw(
-    runs: Runs,
-    path: StrPath,
-    title: str,
-    ylabel: str,
-    panels: Mapping[str, Mapping[str, str]],
-    as_percent: bool = False,
-) -> Path | None:
-    """Draw panels given as panel title -> metric -> label; panels and lines without data are left out."""
-    lines = {heading: found for heading, labels in panels.items() if (found := _lines(runs, labels))}
-    if not lines:
-        return None
-    figure, axes = new_figure(len(lines), height=2.2 if len(lines) > 1 else 3.6)
-    for panel, (heading, found) in zip(axes, lines.items(), strict=True):
-        draw_lines(panel, found, ylabel, as_percent)
-        panel.set_title(heading, fontsize=9, loc="left")
-    xlabel = "finished RL iterations" if _have_rollouts(runs) else "optimizer steps"
-    return finish(figure, axes, [line for found in lines.values() for line in found], title, xlabel, Path(path))
-
-
-def _have_rollouts(runs: Runs) -> bool:
-    return any(curves.has_rollouts for curves in runs.values())
-
-
-def _lines(runs: Runs, labels: Mapping[str, str]) -> list[Line]:
-    labels = {name: label for name, label in labels.items() if any(name in curves for curves in runs.values())}
-    lines = []
-    for i, (run, curves) in enumerate(runs.items()):
-        for j, (name, label) in enumerate(labels.items()):
-            if name not in curves:
-                continue
-            x, y = _columns(runs, curves, name)
-            low, high = (_bound(runs, curves, f"{name}_{side}", x) for side in ("low", "high"))
-            full_label = label if len(runs) == 1 else run if len(labels) == 1 else f"{run}: {label}"
-            color = COLORS[(j if len(runs) == 1 else i) % len(COLORS)]
-            lines.append(Line(full_label, x, y, color, name == "rollout/accuracy", low, high))
-    return lines
-
-
-def _columns(runs: Runs, curves: Curves, name: str) -> tuple[list[float], list[float]]:
-    return curves.by_iteration(name) if _have_rollouts(runs) else curves.by_step(name)
-
-
-def _bound(runs: Runs, curves: Curves, name: str, at: Sequence[float]) -> Sequence[float] | None:
-    """Return the bounds at the same places as the values, or None when the run has not logged them there."""
-    x, values = _columns(runs, curves, name) if name in curves else ([], [])
-    return values if x == list(at) else None
-
-
-def _words(name: str) -> str:
-    return name.removeprefix("train/").replace("_", " ")

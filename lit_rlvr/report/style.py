@@ -1,6 +1,6 @@
 """One look for all figures: a panel of labelled lines, saved as PNG without any display."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
+SHARE_COLORS = ("#b2182b", "#ef8a62", "#fddbc7", "#d1e5f0", "#67a9cf", "#2166ac")
+"""ColorBrewer's RdBu in six steps, from bad to good."""
 SMOOTH_FROM = 40
 """Curves with more points than this, and no interval, get a moving mean."""
 SMOOTH_REACH = 5
@@ -49,12 +51,23 @@ def draw_lines(panel: Axes, lines: Sequence[Line], ylabel: str, as_percent: bool
         _draw_line(panel, line, scale=100.0 if as_percent else 1.0)
     panel.set_ylabel(ylabel)
     panel.margins(x=0.02)
-    panel.ticklabel_format(axis="y", scilimits=(-2, 5))
+    panel.ticklabel_format(axis="y", scilimits=(-2, 5), useOffset=False)
     if as_percent:
         highest = 100.0 * max(max(line.high or line.y) for line in lines)
         panel.set_ylim(bottom=0, top=1.08 * highest if highest > 0 else 1.0)
     if len(lines) > 1:
         panel.legend(frameon=False, fontsize=8, loc="best", ncols=2 if len(lines) > 4 else 1)
+
+
+def draw_shares(panel: Axes, x: Sequence[float], shares: Mapping[str, Sequence[float]], ylabel: str) -> None:
+    """Stack the shares, from the worst of them at the bottom to the best at the top, up to 100 %."""
+    values = [[100.0 * share for share in column] for column in shares.values()]
+    panel.stackplot(x, values, labels=list(shares), colors=SHARE_COLORS, linewidth=0)
+    panel.set_ylabel(ylabel)
+    panel.set_ylim(0, 100)
+    panel.margins(x=0)
+    handles, labels = panel.get_legend_handles_labels()
+    panel.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _draw_line(panel: Axes, line: Line, scale: float) -> None:

@@ -1,4 +1,4 @@
-"""A small RL run for the tests, also as a script: `python rl_run.py MODEL OUT RANKS ACCUMULATE STEPS`."""
+"""A small RL run for the tests, also as a script: `python rl_run.py MODEL OUT RANKS ACCUMULATE EPOCHS STRATEGY`."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.distributed.tensor import DTensor
 
 from lit_rlvr.data import IterationConfig, PromptFormat, RolloutDataModule
 from lit_rlvr.modules import KLPenalty, PolicyConfig, PositiveNLL, RLModule
@@ -63,18 +65,21 @@ def make_trainer(**settings: Any) -> Trainer:
 
 
 def flat_weights(module: RLModule) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in module.policy.parameters()])
+    weights = [p.full_tensor() if isinstance(p, DTensor) else p for p in module.policy.parameters()]
+    return torch.cat([p.detach().flatten() for p in weights])
 
 
 if __name__ == "__main__":
-    model, out, ranks, accumulate, epochs = sys.argv[1:]
+    model, out, ranks, accumulate, epochs, strategy = sys.argv[1:]
     torch.set_num_threads(1)
     layout = {"devices": int(ranks), "accumulate_grad_batches": int(accumulate), "max_epochs": int(epochs)}
-    trainer = make_trainer(strategy="ddp" if int(ranks) > 1 else "auto", check_val_every_n_epoch=1, **layout)
+    fsdp2 = ModelParallelStrategy(data_parallel_size=int(ranks), tensor_parallel_size=1)
+    trainer = make_trainer(strategy=fsdp2 if strategy == "fsdp2" else strategy, check_val_every_n_epoch=1, **layout)
     module = make_module(Path(model))
     trainer.fit(module, make_data(Path(model)))
+    weights = flat_weights(module)
     if trainer.is_global_zero:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        torch.save({"weights": flat_weights(module), "metrics": metrics}, out)
+        torch.save({"weights": weights, "metrics": metrics}, out)
     if dist.is_initialized():
         dist.destroy_process_group()

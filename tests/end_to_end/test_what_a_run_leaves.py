@@ -17,7 +17,9 @@ COLUMNS = {
     *("epoch", "step", "reward/digits", "rollout/reward", "rollout/accuracy", "rollout/length", "rollout/truncated"),
     *("rollout/errors", "rollout/solved_by_all", "rollout/solved_by_none", "rollout/groups_generated", "rollout/groups_kept"),
     *("rollout/rounds", "train/loss", "train/grad_norm", "train/skipped_steps", "train/learning_rate", "train/entropy"),
-    *("train/ratio", "train/ratio_max", "train/kl_old", "train/rollout_gap", "train/rollout_gap_max"),
+    *("train/ratio", "train/ratio_max", "train/response_ratio", "train/kl_old_k1", "train/kl_old_k3", "train/kl_rollout_k3"),
+    *("train/rollout_gap", "train/rollout_gap_max", "train/rollout_gap_exp", "train/zero_gradient_share"),
+    *("rollout/repetition", "rollout/pass_rate", "rollout/pass_rate_0", "rollout/groups_filtered"),
     *("train/clip_fraction_low", "train/clip_fraction_high", "time/rollout", "time/train", "time/validation", "time/iteration"),
     *("val/avg@8", "val/avg@8_low", "val/avg@8_high", "val/pass@8", "val/greedy", "val/length", "val/truncated", "val/errors"),
 }

@@ -1,67 +1,13 @@
 """Figures from metrics.csv files as Lightning writes them, stitched versions included."""
 
 import doctest
-import math
-import struct
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger
+from logged_runs import log_run, png_size
 
 from lit_rlvr.metrics import Estimate
 from lit_rlvr.report import Curves, Point, draw_before_after, draw_comparison, draw_run, read_run, style
-
-
-def log_run(folder, versions=((0, 12),), name="run", lift=0.0, points=12):
-    """Write a run of two optimizer steps per iteration, the way the Trainer numbers its rows."""
-    for first, last in versions:
-        logger = CSVLogger(folder, name=name)
-        if first == 0:
-            logger.log_metrics(validation(0.1 + lift) | {"epoch": 0}, step=0)
-        for epoch in range(first, last):
-            share = (epoch + 1) / points
-            wiggle = 0.05 * math.sin(7 * epoch)
-            logger.log_metrics(
-                {
-                    "epoch": epoch,
-                    "rollout/reward": 0.2 + 0.6 * share + wiggle,
-                    "rollout/accuracy": 0.1 + 0.6 * share + wiggle + lift,
-                    "rollout/length": 180 + 40 * share,
-                    "rollout/length_correct": 150 + 40 * share,
-                    "rollout/length_wrong": 230 + 60 * share,
-                    "train/loss": wiggle,
-                    "train/entropy": 1.1 * math.exp(-2 * share) + lift,
-                    "train/clip_fraction_low": 0.002 + 0.001 * wiggle,
-                    "train/clip_fraction_high": 0.006 * share,
-                    "train/dual_clip_fraction_negative": 0.0,
-                    "train/kl_old": 0.001 + 0.01 * wiggle**2,
-                    "train/grad_norm": 0.5 + wiggle,
-                },
-                step=2 * epoch + 1,
-            )
-            if epoch % 3 == 2:
-                logger.log_metrics(validation(0.1 + 0.6 * share + lift) | {"epoch": epoch}, step=2 * epoch + 2)
-        logger.save()
-    return folder / name
-
-
-def validation(value):
-    return {
-        "val/avg@8": value,
-        "val/avg@8_low": value - 0.06,
-        "val/avg@8_high": value + 0.06,
-        "val/pass@8": min(value + 0.2, 1.0),
-        "val/pass@8_low": value + 0.1,
-        "val/pass@8_high": min(value + 0.28, 1.0),
-        "val/greedy": value + 0.03,
-        "val/greedy_low": value - 0.06,
-        "val/greedy_high": value + 0.12,
-    }
-
-
-def png_size(path):
-    content = path.read_bytes()
-    assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    return (*struct.unpack(">II", content[16:24]), len(content))
 
 
 def test_doctests():
@@ -139,9 +85,13 @@ def test_a_run_gets_all_figures(tmp_path):
         "reward",
         "loss",
         "entropy",
+        "importance_ratio",
         "clip_fractions",
-        "length",
+        "zero_gradient",
         "kl",
+        "length",
+        "repetition",
+        "pass_rates",
         "gradient_norm",
     ]
     for path in written:
@@ -165,7 +115,7 @@ def test_long_runs_and_comparisons(tmp_path):
         "GPPO": log_run(tmp_path, versions=((0, 200),), name="gppo", lift=0.1, points=200),
     }
     written = draw_comparison(runs, tmp_path / "figures")
-    assert len(written) == 8
+    assert len(written) == 12
     for path in written:
         assert png_size(path)[2] > 8_000
 
