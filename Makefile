@@ -1,5 +1,6 @@
 # make demo   train and evaluate a small model on the CPU (about two minutes)
 # make test   lint, types and tests
+# make layouts   the gradient in all layouts of ranks, micro-batches, packing and sharding (make test runs some of them)
 # Both make a virtual environment in .venv first and install the versions of constraints.txt into it.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 # Small tensors are fastest on one thread, and so are two test processes on two cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint unit format lock clean
+.PHONY: demo test lint unit layouts format lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py $(ARGS)
@@ -23,6 +24,9 @@ lint: $(VENV)/installed
 unit: $(VENV)/installed
 	$(BIN)/pytest -n 2 $(ARGS)
 	$(BIN)/pytest --doctest-modules lit_rlvr
+
+layouts: $(VENV)/installed
+	LIT_RLVR_ALL_LAYOUTS=1 $(BIN)/pytest tests/layout $(ARGS)
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .

@@ -1,9 +1,8 @@
-"""KL estimators against exact divergences, masked means, reductions against a loop."""
+"""KL estimators against exact divergences, row means, entropy classes."""
 
 import doctest
 import math
 from collections.abc import Callable
-from typing import get_args
 
 import pytest
 import torch
@@ -12,14 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lit_rlvr import ops
-from lit_rlvr.ops import Reduction, kl_k1, kl_k2, kl_k3, loss_weights, masked_mean
+from lit_rlvr.ops import high_entropy_tokens, kl_k1, kl_k2, kl_k3, row_mean
 
 ESTIMATORS = [kl_k1, kl_k2, kl_k3]
 
 
 def test_the_examples_in_the_docstrings() -> None:
     results = doctest.testmod(ops)
-    assert results.attempted >= 3
+    assert results.attempted >= 5
     assert results.failed == 0
 
 
@@ -89,85 +88,55 @@ def test_k3_far_from_the_reference_is_finite_and_keeps_a_gradient() -> None:
     torch.testing.assert_close(gradient, torch.tensor([1 - math.exp(20), 1 - math.exp(-20), 0.0, 0.0, 0.0]))
 
 
-def test_masked_mean_ignores_what_is_masked() -> None:
-    values = torch.tensor([[1.0, math.nan], [math.inf, 4.0]], requires_grad=True)
-    mean = masked_mean(values, torch.tensor([[True, False], [False, True]]))
-    mean.backward()
-    assert mean.item() == 2.5
-    assert torch.equal(values.grad, torch.tensor([[0.5, 0.0], [0.0, 0.5]]))
-
-
-def test_masked_mean_of_nothing_is_zero() -> None:
-    assert masked_mean(torch.tensor([math.nan]), torch.tensor([False])).item() == 0
-
-
 masks = st.integers(1, 6).flatmap(
     lambda t: st.lists(st.lists(st.booleans(), min_size=t, max_size=t), min_size=1, max_size=6).map(torch.tensor)
 )
 
 
-def looped_loss(token_loss: Tensor, mask: Tensor, reduction: Reduction, divisor: float | None) -> float:
-    """Each reduction as its definition reads, one token at a time."""
-    rows = [
-        [loss for loss, counts in zip(*row, strict=True) if counts]
-        for row in zip(token_loss.tolist(), mask.tolist(), strict=True)
-    ]
-    rows = [row for row in rows if row]
-    everything = [loss for row in rows for loss in row]
-    if not everything:
-        return 0.0
-    match reduction:
-        case "token-mean":
-            return sum(everything) / len(everything)
-        case "seq-mean-token-mean":
-            return sum(sum(row) / len(row) for row in rows) / len(rows)
-        case "seq-mean-token-sum":
-            return sum(sum(row) for row in rows) / len(rows)
-        case "constant":
-            assert divisor is not None
-            return sum(everything) / divisor
+def test_row_mean_ignores_what_is_masked() -> None:
+    values = torch.tensor([[1.0, math.nan, 4.0], [math.inf, 4.0, -math.inf], [math.nan] * 3], requires_grad=True)
+    mean = row_mean(values, torch.tensor([[True, False, True], [False, True, False], [False] * 3]))
+    mean.sum().backward()
+    assert torch.equal(mean, torch.tensor([[2.5], [4.0], [0.0]]))
+    assert torch.equal(values.grad, torch.tensor([[0.5, 0.0, 0.5], [0.0, 1.0, 0.0], [0.0] * 3]))
 
 
-@settings(deadline=None, max_examples=60)
-@given(masks, st.sampled_from(get_args(Reduction)))
-def test_each_reduction_equals_its_loop(mask: Tensor, reduction: Reduction) -> None:
-    divisor = 24.0 if reduction == "constant" else None
-    token_loss = torch.linspace(-1, 3, mask.numel()).reshape(mask.shape)
-    weights = loss_weights(mask, reduction, divisor)
-    assert torch.isfinite(weights).all()
-    assert torch.equal(weights > 0, mask)
-    assert (token_loss * weights).sum().item() == pytest.approx(looped_loss(token_loss, mask, reduction, divisor), abs=1e-5)
+@settings(deadline=None, max_examples=40)
+@given(masks)
+def test_row_mean_equals_its_loop(mask: Tensor) -> None:
+    values = torch.linspace(-3, 5, mask.numel(), dtype=torch.float64).reshape(mask.shape)
+    rows = [row[counts].tolist() for row, counts in zip(values, mask, strict=True)]
+    expected = [[sum(row) / len(row) if row else 0.0] for row in rows]
+    torch.testing.assert_close(row_mean(values, mask), torch.tensor(expected, dtype=torch.float64))
 
 
-def test_weights_sum_to_what_is_promised() -> None:
-    mask = torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)
-    assert loss_weights(mask, "token-mean").sum().item() == pytest.approx(1)
-    assert loss_weights(mask, "seq-mean-token-mean").sum().item() == pytest.approx(1)
-    assert loss_weights(mask, "seq-mean-token-sum").sum().item() == pytest.approx(8 / 3)
-    assert loss_weights(mask, "constant", divisor=16.0).sum().item() == pytest.approx(0.5)
+@settings(deadline=None, max_examples=200)
+@given(masks, st.integers(0, 2**20), st.sampled_from([0.0, 0.25, 0.5, 0.8, 0.9, 0.95]), st.integers(1, 9))
+def test_high_entropy_tokens_are_above_the_nanquantile(mask: Tensor, seed: int, quantile: float, num_values: int) -> None:
+    """Few values make many ties; rows of one token and of none occur, too."""
+    random = torch.Generator().manual_seed(seed)
+    entropy = torch.randint(num_values, mask.shape, generator=random).double().sqrt()
+    threshold = entropy.masked_fill(~mask, math.nan).nanquantile(quantile, dim=1, keepdim=True)
+    expected = mask & (entropy > threshold)
+    # Rounding may put the interpolated threshold on either side of a value it equals.
+    is_decided = (entropy - threshold).abs().nan_to_num(1.0) > 1e-12
+    found = high_entropy_tokens(entropy, mask, quantile)
+    assert torch.equal(found & is_decided, expected & is_decided)
+    assert not found[~mask].any()
 
 
-@pytest.mark.parametrize("reduction", get_args(Reduction))
-def test_padding_rows_and_columns_change_nothing(reduction: Reduction) -> None:
-    divisor = 16.0 if reduction == "constant" else None
-    mask = torch.tensor([[True, True, False], [False, True, True], [True, True, True]])
-    padded = torch.zeros(5, 7, dtype=torch.bool)
-    padded[1:4, 2:5] = mask
-    assert torch.equal(loss_weights(padded, reduction, divisor)[1:4, 2:5], loss_weights(mask, reduction, divisor))
+def test_ties_and_short_rows_have_no_high_entropy_token() -> None:
+    entropy = torch.tensor([[2.0, 2.0, 2.0], [1.0, 2.0, 2.0], [1.0, 2.0, 3.0], [7.0, 1.0, 1.0], [5.0, 6.0, 7.0]])
+    mask = torch.tensor([[True] * 3, [True] * 3, [True] * 3, [True, False, False], [False] * 3])
+    expected = torch.tensor([[False] * 3, [False] * 3, [False, False, True], [False] * 3, [False] * 3])
+    assert torch.equal(high_entropy_tokens(entropy, mask, quantile=0.5), expected)
 
 
-@pytest.mark.parametrize("reduction", get_args(Reduction))
-def test_a_step_without_tokens_weighs_nothing(reduction: Reduction) -> None:
-    divisor = 16.0 if reduction == "constant" else None
-    assert torch.equal(loss_weights(torch.zeros(2, 3, dtype=torch.bool), reduction, divisor), torch.zeros(2, 3))
-
-
-@pytest.mark.parametrize("divisor", [None, 0.0, -1.0, math.nan])
-def test_constant_needs_a_divisor(divisor: float | None) -> None:
-    with pytest.raises(ValueError, match=f"needs a positive divisor.*got {divisor}"):
-        loss_weights(torch.ones(2, 2, dtype=torch.bool), "constant", divisor)
-
-
-def test_a_divisor_that_would_do_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"divisor=4\.0 would do nothing"):
-        loss_weights(torch.ones(2, 2, dtype=torch.bool), "token-mean", 4.0)
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 400), st.sampled_from([0.5, 0.8, 0.9]))
+def test_the_share_of_high_entropy_tokens_without_ties(num_tokens: int, quantile: float) -> None:
+    """Token `i` of `n`, in order, is high if `i > quantile (n - 1)`; exact in tenths."""
+    entropy = torch.randperm(num_tokens, generator=torch.Generator().manual_seed(num_tokens))[None].double()
+    found = high_entropy_tokens(entropy, torch.ones(1, num_tokens, dtype=torch.bool), quantile)
+    tenths = round(10 * quantile)
+    assert found.sum() == sum(10 * i > tenths * (num_tokens - 1) for i in range(num_tokens))

@@ -13,6 +13,7 @@ from lit_rlvr.cli.suggestion import did_you_mean
 
 SUBCOMMANDS = {
     "show": ("draw and print the gradient weights of objectives", "lit_rlvr.cli.objective:show"),
+    "check": ("try an objective against the contract of all objectives", "lit_rlvr.cli.objective_check:check"),
     "lens": ("show what objectives do to every token of recorded rollouts", "lit_rlvr.cli.token_lens:lens"),
 }
 
@@ -24,12 +25,12 @@ HOW_TO_NAME = (
 
 
 def objective(args: list[str]) -> None:
-    """Run `lit-rlvr objective show|lens`."""
+    """Run `lit-rlvr objective show|check|lens`."""
     if args and args[0] in ("-h", "--help"):
         print(_usage())
         return
     if not args or args[0] not in SUBCOMMANDS:
-        problem = f"unknown '{args[0]}'.{did_you_mean(args[0], SUBCOMMANDS)}" if args else "expected show or lens first."
+        problem = f"unknown '{args[0]}'.{did_you_mean(args[0], SUBCOMMANDS)}" if args else "expected show, check or lens first."
         print(f"error: {problem}\n\n{_usage()}", file=sys.stderr)
         raise SystemExit(USAGE_ERROR)
     module, function = SUBCOMMANDS[args[0]][1].split(":")
@@ -101,4 +102,4 @@ def _file_name(labels: Sequence[str]) -> str:
 
 def _usage() -> str:
     lines = [f"  {name:<6}{purpose}" for name, (purpose, _) in SUBCOMMANDS.items()]
-    return "\n".join(["usage: lit-rlvr objective show|lens [options]", "", *lines, "", HOW_TO_NAME])
+    return "\n".join(["usage: lit-rlvr objective show|check|lens [options]", "", *lines, "", HOW_TO_NAME])

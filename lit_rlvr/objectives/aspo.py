@@ -15,6 +15,7 @@ from lit_rlvr.objectives.clipping import (
     share_among,
     unit_ratio,
 )
+from lit_rlvr.objectives.entropy_classes import HighEntropyRange, ratio_bounds
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class ASPO(PolicyObjective):
     Source: ASPO (arXiv 2510.06062, section 6, Eq. 3), uniform clip range as in its appendix B. The bound 3 is drawn in its
     Fig. 4 and set in the released code, whose dual clip is soft for both signs. The loss value of a dual-clipped token is
     `-A dual_clip`, continuous at the bound; the released code reports `-A dual_clip logprob`, with the same gradient.
-    That code also widens the clip range of high-entropy tokens to 0.4; this class does not.
+
+    The paper has one clip range for all tokens, which is the default. The released code takes 0.2 for low-entropy tokens and
+    0.4 for those above the 0.8 quantile of their response: set `high_entropy` to `HighEntropyRange(0.4, 0.4, 0.8)`.
     """
 
     clip_low: float = 0.2
@@ -39,6 +42,8 @@ class ASPO(PolicyObjective):
     """Bound of the weight, `1 / r` for positive and `r` for negative advantages; null: none (the paper saw gradient spikes)."""
     soft_negative_dual_clip: bool = True
     """True: a negative token above `dual_clip` keeps the weight `dual_clip` (released code). False: it has none, as in PPO."""
+    high_entropy: HighEntropyRange | None = None
+    """Clip range of the tokens with the highest entropies, which then is not the one above; null: one range (the paper)."""
 
     def __post_init__(self) -> None:
         """Reject bounds that leave no range around 1."""
@@ -46,18 +51,19 @@ class ASPO(PolicyObjective):
         check_dual_clip(self, self.dual_clip)
 
     def __call__(self, x: ObjectiveInputs) -> tuple[Float[Tensor, "B T"], dict[str, Float[Tensor, "B T"]]]:
-        """Return the token loss and the clip fractions."""
-        ratio, is_negative = x.ratio.detach(), x.advantages < 0
-        below, above = out_of_range(x, self.clip_low, self.clip_high)
-        in_range = torch.where(is_negative, ratio.clamp(min=1 - self.clip_low), ratio.clamp(max=1 + self.clip_high))
+        """Return the token loss and the clip fractions, with `high_entropy` also by entropy class."""
+        lower, upper, is_high_entropy = ratio_bounds(x, 1 - self.clip_low, 1 + self.clip_high, self.high_entropy)
+        is_negative = x.advantages < 0
+        below, above = out_of_range(x.ratio, x.advantages, lower, upper)
+        is_masked = below | above
+        in_range = torch.where(below, lower, torch.where(above, upper, x.ratio.detach()))
         weight = torch.where(is_negative, in_range, 1 / in_range)
-        has_gradient = ~(below | above)
-        stats = clip_fractions(below, above)
+        stats = clip_fractions(below, above, is_high_entropy)
         if self.dual_clip is not None:
             is_capped = weight > self.dual_clip
             weight = weight.clamp(max=self.dual_clip)
             if not self.soft_negative_dual_clip:
-                has_gradient &= ~(is_capped & is_negative)
+                is_masked = is_masked | (is_capped & is_negative)
             stats["dual_clip_fraction_negative"] = share_among(is_capped, is_negative)
             stats["dual_clip_fraction_positive"] = share_among(is_capped, x.advantages > 0)
-        return -x.advantages * weight * torch.where(has_gradient, unit_ratio(x), 1.0), stats
+        return -x.advantages * weight * torch.where(is_masked, 1.0, unit_ratio(x)), stats

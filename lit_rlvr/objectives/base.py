@@ -28,16 +28,20 @@ class ObjectiveInputs:
     """Entropy of the policy's distribution at each token, in nats, without gradient."""
 
     @cached_property
-    def ratio(self) -> Float[Tensor, "B T"]:
-        """Importance ratio `exp(logprobs - old_logprobs)`, its log limited to ±20.
+    def log_ratio(self) -> Float[Tensor, "B T"]:
+        """Log of the importance ratio, `logprobs - old_logprobs`, limited to ±20.
 
-        The limit acts on the value only: the derivative with respect to `logprobs` stays `ratio`, so that no objective loses a
-        token's gradient by accident. Where the log-ratio is not finite the derivative is 0.
+        The limit acts on the value only: the derivative with respect to `logprobs` stays 1, so that no objective loses a token's
+        gradient by accident. Where the log-ratio is not finite the derivative is 0.
         """
         log_ratio = self.logprobs - self.old_logprobs
         value = log_ratio.detach().nan_to_num(nan=0.0).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-        passed_through = torch.where(torch.isfinite(log_ratio), log_ratio - log_ratio.detach(), 0.0)
-        return torch.exp(value + passed_through)
+        return value + torch.where(torch.isfinite(log_ratio), log_ratio - log_ratio.detach(), 0.0)
+
+    @cached_property
+    def ratio(self) -> Float[Tensor, "B T"]:
+        """Importance ratio `exp(log_ratio)`; its derivative with respect to `logprobs` is itself, 0 where not finite."""
+        return torch.exp(self.log_ratio)
 
 
 class PolicyObjective(ABC):

@@ -12,8 +12,8 @@ from lit_rlvr.objectives.clipping import (
     check_clip_range,
     check_dual_clip,
     clip_fractions,
+    hard_dual_clip,
     out_of_range,
-    share_among,
     unit_ratio,
 )
 
@@ -27,7 +27,8 @@ class GPPO(PolicyObjective):
     bounds; only the gradient differs.
 
     Source: Klear-Reasoner (arXiv 2508.07629), Eq. 11-12, and Eq. 17-18 for the betas, which scale value and gradient. The
-    defaults are the paper's form. The released code also has a dual clip, `w = 0` where `A < 0, r > 10`: set `dual_clip=10`.
+    defaults are the paper's form. The released code also has a dual clip, `w = 0` where `A < 0, r > 10`: set `dual_clip=10`;
+    its first release had it at 1, which left every negative token with `r > 1` without gradient.
     """
 
     clip_low: float = 0.2
@@ -52,13 +53,9 @@ class GPPO(PolicyObjective):
 
     def __call__(self, x: ObjectiveInputs) -> tuple[Float[Tensor, "B T"], dict[str, Float[Tensor, "B T"]]]:
         """Return the token loss and the clip fractions (tokens at a bound, although they keep a gradient)."""
-        below, above = out_of_range(x, self.clip_low, self.clip_high)
-        weight = torch.where(below, self.beta1 * (1 - self.clip_low) * unit_ratio(x), x.ratio)
-        weight = torch.where(above, self.beta2 * (1 + self.clip_high) * unit_ratio(x), weight)
-        stats = clip_fractions(below, above)
-        if self.dual_clip is not None:
-            is_negative = x.advantages < 0
-            is_cut = is_negative & (x.ratio > self.dual_clip)
-            weight = torch.where(is_cut, self.dual_clip, weight)
-            stats["dual_clip_fraction_negative"] = share_among(is_cut, is_negative)
-        return -x.advantages * weight, stats
+        lower, upper = 1 - self.clip_low, 1 + self.clip_high
+        below, above = out_of_range(x.ratio, x.advantages, lower, upper)
+        weight = torch.where(below, self.beta1 * lower * unit_ratio(x), x.ratio)
+        weight = torch.where(above, self.beta2 * upper * unit_ratio(x), weight)
+        weight, dual_clip_fraction = hard_dual_clip(x, weight, self.dual_clip)
+        return -x.advantages * weight, clip_fractions(below, above) | dual_clip_fraction

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lit_rlvr.objectives.base import ObjectiveInputs, PolicyObjective
-from lit_rlvr.objectives.clipping import check_clip_range, check_dual_clip, clip_fractions, out_of_range, share_among
+from lit_rlvr.objectives.clipping import check_clip_range, check_dual_clip, clip_fractions, hard_dual_clip, out_of_range
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,8 @@ class GRPO(PolicyObjective):
 
     def __call__(self, x: ObjectiveInputs) -> tuple[Float[Tensor, "B T"], dict[str, Float[Tensor, "B T"]]]:
         """Return the token loss and the clip fractions."""
-        clipped = x.ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
-        surrogate = torch.minimum(x.ratio * x.advantages, clipped * x.advantages)
-        stats = clip_fractions(*out_of_range(x, self.clip_low, self.clip_high))
-        if self.dual_clip is not None:
-            is_negative = x.advantages < 0
-            is_cut = is_negative & (x.ratio > self.dual_clip)
-            surrogate = torch.where(is_cut, self.dual_clip * x.advantages, surrogate)
-            stats["dual_clip_fraction_negative"] = share_among(is_cut, is_negative)
-        return -surrogate, stats
+        lower, upper = 1 - self.clip_low, 1 + self.clip_high
+        below, above = out_of_range(x.ratio, x.advantages, lower, upper)
+        clipped = torch.where(below, lower, torch.where(above, upper, x.ratio))
+        weight, dual_clip_fraction = hard_dual_clip(x, clipped, self.dual_clip)
+        return -x.advantages * weight, clip_fractions(below, above) | dual_clip_fraction

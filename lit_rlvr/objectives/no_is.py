@@ -36,5 +36,5 @@ class NoImportanceSampling(PolicyObjective):
         logprobs = finite_logprobs(x)
         if not self.keep_clip_mask:
             return -x.advantages * logprobs, {}
-        below, above = out_of_range(x, self.clip_low, self.clip_high)
+        below, above = out_of_range(x.ratio, x.advantages, 1 - self.clip_low, 1 + self.clip_high)
         return -x.advantages * torch.where(below | above, logprobs.detach(), logprobs), clip_fractions(below, above)

@@ -11,7 +11,7 @@ import pytest
 from lit_rlvr.cli.objective_argument import read_objective
 from lit_rlvr.report.objective_card import measure
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*Hit failing import")  # of modules that earlier tests forgot
+pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Hit failing import")  # of modules that earlier tests forgot
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "objective"
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -1,106 +1,80 @@
-"""The specification by gradient: d loss / d logprob = -A * w(r, sign A), with `w` written out by hand for every objective."""
+"""The specification by gradient: autograd finds the weights that are written out by hand, on both sides of every kink.
 
+The tokens of a response all have one ratio here; responses of mixed ratios are in `test_response_ratios.py`.
+"""
+
+import itertools
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
+from objective_cases import CLASSES, loss_and_gradient
+from torch import Tensor
+from weights_by_hand import CASES, Case
 
-from lit_rlvr.objectives import ASPO, CISPO, GPPO, GRPO, NoImportanceSampling, ObjectiveInputs, PolicyObjective
+from lit_rlvr.objectives import GRPO, ObjectiveInputs
+from lit_rlvr.objectives.gradient import gradient_weight
 
-Weight = Callable[[float, int], float]
-
-KINKS = (1 / 10, 1 / 5, 1 / 3, 0.6, 0.8, 1.0, 1.2, 1.28, 1.5, 3.0, 5.0, 10.0)
-RATIOS = sorted([k * side for k in KINKS for side in (1 - 1e-3, 1 + 1e-3)] + [math.exp(-19), 0.01, 0.7, 1.1, 2.0, math.exp(19)])
-
-
-def grpo(low: float, high: float, dual: float = math.inf) -> Weight:
-    def weight(r: float, sign: int) -> float:
-        if sign > 0:
-            return 0.0 if r > 1 + high else r
-        return 0.0 if r < 1 - low or r > dual else r
-
-    return weight
+NUM_TOKENS = 10
+every_case = pytest.mark.parametrize("case", CASES, ids=[repr(case.objective) for case in CASES])
 
 
-def gppo(low: float, high: float, beta1: float = 1.0, beta2: float = 1.0, dual: float = math.inf) -> Weight:
-    def weight(r: float, sign: int) -> float:
-        if sign > 0:
-            return beta2 * (1 + high) if r > 1 + high else r
-        if r < 1 - low:
-            return beta1 * (1 - low)
-        return 0.0 if r > dual else r
-
-    return weight
+def ratios_of(case: Case) -> list[float]:
+    """Ratios on both sides of every kink, near and not so near, and between and beyond the kinks."""
+    sides = [kink * (1 + distance) for kink in case.kinks for distance in (-1e-2, -1e-5, 1e-5, 1e-2)]
+    return sorted([*sides, math.exp(-19), 0.01, 0.7, 1.0, 1.1, 2.0, 30.0, math.exp(19)])
 
 
-def cispo(lowest: float, highest: float) -> Weight:
-    return lambda r, sign: max(lowest, min(r, highest))
+def test_every_objective_has_a_case() -> None:
+    assert {type(case.objective) for case in CASES} == set(CLASSES)
 
 
-def aspo(low: float, high: float, dual: float, weight_of_cut_negatives: float) -> Weight:
-    def weight(r: float, sign: int) -> float:
-        if sign > 0:
-            return 0.0 if r > 1 + high else min(1 / r, dual)
-        if r < 1 - low:
-            return 0.0
-        return weight_of_cut_negatives if r > dual else r
-
-    return weight
-
-
-def without_is(low: float, high: float) -> Weight:
-    return lambda r, sign: 0.0 if (sign > 0 and r > 1 + high) or (sign < 0 and r < 1 - low) else 1.0
-
-
-CASES: list[tuple[PolicyObjective, Weight]] = [
-    (GRPO(), grpo(0.2, 0.2)),
-    (GRPO(clip_high=0.28), grpo(0.2, 0.28)),
-    (GRPO(clip_low=0.4, clip_high=0.28, dual_clip=10.0), grpo(0.4, 0.28, dual=10)),
-    (GPPO(), gppo(0.2, 0.28)),
-    (GPPO(dual_clip=10.0), gppo(0.2, 0.28, dual=10)),
-    (GPPO(clip_low=0.4, clip_high=0.5), gppo(0.4, 0.5)),
-    (GPPO(clip_high=0.2, beta1=0.25, beta2=0.75, dual_clip=10.0), gppo(0.2, 0.2, beta1=0.25, beta2=0.75, dual=10)),
-    (CISPO(), cispo(0.8, 1.28)),
-    (CISPO(clip_low=None, clip_high=4.0), cispo(0.0, 5.0)),
-    (ASPO(), aspo(0.2, 0.2, 3, weight_of_cut_negatives=3)),
-    (ASPO(clip_low=0.4, clip_high=0.5, dual_clip=5.0), aspo(0.4, 0.5, 5, weight_of_cut_negatives=5)),
-    (ASPO(soft_negative_dual_clip=False), aspo(0.2, 0.2, 3, weight_of_cut_negatives=0)),
-    (ASPO(dual_clip=None), aspo(0.2, 0.2, math.inf, weight_of_cut_negatives=0)),
-    (NoImportanceSampling(), without_is(0.2, 0.2)),
-    (NoImportanceSampling(keep_clip_mask=False), lambda r, sign: 1.0),
-]
+@every_case
+def test_the_weights_by_hand_have_their_kinks_where_stated(case: Case) -> None:
+    """A kink that is none would only look like a test."""
+    for kink in case.kinks:
+        bends = []
+        for sign, is_high in ((1, False), (1, True), (-1, False), (-1, True)):
+            steps = [case.weight(kink * (1 + d), sign, is_high) for d in (-2e-6, -1e-6, 1e-6, 2e-6)]
+            left, jump, right = (b - a for a, b in itertools.pairwise(steps))
+            bends += [abs(jump - left - right), abs(right - left)]
+        assert max(bends) > 1e-7 * kink, kink
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize(("objective", "weight"), CASES, ids=[repr(objective) for objective, _ in CASES])
-def test_gradient_is_minus_advantage_times_weight(objective: PolicyObjective, weight: Weight, dtype: torch.dtype) -> None:
-    signs = (2.0, -0.5)
-    old = torch.full((len(signs), len(RATIOS)), -1.5, dtype=dtype)
-    logprobs = (old + torch.tensor(RATIOS, dtype=torch.float64).log().to(dtype)).requires_grad_()
-    advantages = torch.tensor(signs, dtype=dtype)[:, None].expand_as(old)
-    x = ObjectiveInputs(logprobs, old, advantages, torch.ones_like(old, dtype=torch.bool))
+@every_case
+def test_gradient_is_minus_advantage_times_weight(case: Case, dtype: torch.dtype) -> None:
+    # A row for each sign and ratio. Entropies rise along the row: token t of 10 is above the quantile q if t > 9 q.
+    signs, ratios = (2.0, -0.5), ratios_of(case)
+    shape = (len(signs) * len(ratios), NUM_TOKENS)
+    old = torch.full(shape, -1.5, dtype=dtype)
+    logs = torch.tensor(ratios, dtype=torch.float64).log().repeat(len(signs))[:, None]
+    advantages = torch.tensor(signs, dtype=dtype).repeat_interleave(len(ratios))[:, None].expand(shape)
+    entropy = torch.arange(NUM_TOKENS, dtype=dtype).expand(shape)
+    x = ObjectiveInputs((old + logs).to(dtype), old, advantages, torch.ones(shape, dtype=torch.bool), entropy)
 
-    loss, _ = objective(x)
-    (gradient,) = torch.autograd.grad(loss.sum(), logprobs)
+    _, gradient = loss_and_gradient(case.objective, x)
 
-    ratios = (logprobs - old).detach().exp()
-    expected = [[-a * weight(r, int(math.copysign(1, a))) for r in row] for a, row in zip(signs, ratios.tolist(), strict=True)]
-    tolerance = 1e-6 if dtype == torch.float32 else 1e-13
+    is_high = [t > case.quantile * (NUM_TOKENS - 1) for t in range(NUM_TOKENS)]
+    rounded = (x.logprobs - old)[:, 0].double().exp().tolist()
+    expected = [
+        [-a * case.weight(r, int(math.copysign(1, a)), high) for high in is_high]
+        for a, r in zip(advantages[:, 0].tolist(), rounded, strict=True)
+    ]
+    tolerance = 3e-6 if dtype == torch.float32 else 1e-13
     torch.testing.assert_close(gradient, torch.tensor(expected, dtype=dtype), rtol=tolerance, atol=0)
 
 
-def test_gppo_changes_the_gradient_but_not_the_value_of_clip_higher() -> None:
-    torch.manual_seed(0)
-    old = -torch.rand(8, 50) * 5
-    advantages = torch.randn(8, 50)
-    losses, gradients = [], []
-    for objective in (GRPO(0.2, 0.28, dual_clip=10.0), GPPO(0.2, 0.28, dual_clip=10.0)):
-        logprobs = (old + torch.randn(8, 50, generator=torch.Generator().manual_seed(1))).requires_grad_()
-        loss, _ = objective(ObjectiveInputs(logprobs, old, advantages, torch.ones_like(old, dtype=torch.bool)))
-        losses.append(loss)
-        gradients.append(torch.autograd.grad(loss.sum(), logprobs)[0])
-    assert torch.equal(*losses)
-    is_different = gradients[0] != gradients[1]
-    assert 0.1 < is_different.float().mean() < 0.9
-    assert torch.all(gradients[0][is_different] == 0)
+@pytest.mark.parametrize("is_high", [False, True], ids=["low entropy", "high entropy"])
+@pytest.mark.parametrize("advantage", [1.0, -3.0])
+@every_case
+def test_gradient_weight_returns_the_weights(case: Case, advantage: float, is_high: bool) -> None:
+    ratios = ratios_of(case)
+    found: Tensor = gradient_weight(case.objective, torch.tensor(ratios, dtype=torch.float64), advantage, is_high)
+    expected = [case.weight(ratio, int(math.copysign(1, advantage)), is_high) for ratio in ratios]
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-13, atol=0)
+
+
+def test_gradient_weight_needs_an_advantage() -> None:
+    with pytest.raises(ValueError, match="needs an advantage other than 0"):
+        gradient_weight(GRPO(), torch.ones(1), advantage=0.0)

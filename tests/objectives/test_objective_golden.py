@@ -1,16 +1,21 @@
-"""Loss, gradient and statistics on one fixed set of tokens, worked out by hand.
-
-Five tokens with ratios 0.2, 0.9, 1.1, 1.5, 4, once with advantage 1 and once with advantage -2. Their old log-probs are
--1, -2, -0.5, -3, -4, hence their log-probs old + ln r:  -2.609438, -2.105361, -0.404690, -2.594535, -2.613706.
-"""
+"""Loss and gradient of the tokens of `five_tokens`, worked out by hand."""
 
 import pytest
 import torch
+from five_tokens import GEOMETRIC_MEAN, LOGPROBS, MEAN, WIDE, fixed_inputs
 
-from lit_rlvr.objectives import ASPO, CISPO, GPPO, GRPO, NoImportanceSampling, ObjectiveInputs, PolicyObjective
-
-NAN = float("nan")
-LOGPROBS = [-2.609438, -2.105361, -0.404690, -2.594535, -2.613706]
+from lit_rlvr.objectives import (
+    ASPO,
+    CISPO,
+    GPPO,
+    GRPO,
+    GSPO,
+    REINFORCE,
+    Archer,
+    NoImportanceSampling,
+    PolicyObjective,
+    PositiveMeanIS,
+)
 
 GOLDEN: list[tuple[PolicyObjective, list[list[float]], list[list[float]]]] = [
     (
@@ -26,10 +31,28 @@ GOLDEN: list[tuple[PolicyObjective, list[list[float]], list[list[float]]]] = [
         [[-0.2, -0.9, -1.1, 0.0, 0.0], [0.0, 1.8, 2.2, 3.0, 0.0]],
     ),
     (
+        # A dual clip at 1: no negative token above 1 has a gradient, and each is worth 2.
+        GRPO(dual_clip=1.0),
+        [[-0.2, -0.9, -1.1, -1.2, -1.2], [1.6, 1.8, 2.0, 2.0, 2.0]],
+        [[-0.2, -0.9, -1.1, 0.0, 0.0], [0.0, 1.8, 0.0, 0.0, 0.0]],
+    ),
+    (
+        # High-entropy tokens range in [0.1, 1.6], which leaves 0.2 and 1.5 alone; the others as in GRPO, with a dual clip at 3.
+        Archer(high_entropy=WIDE, dual_clip=3.0),
+        [[-0.2, -0.9, -1.1, -1.5, -1.2], [0.4, 1.8, 2.2, 3.0, 6.0]],
+        [[-0.2, -0.9, -1.1, -1.5, 0.0], [0.4, 1.8, 2.2, 3.0, 0.0]],
+    ),
+    (
         # Value -A w and gradient -A w are the same number.
         GPPO(),
         [[-0.2, -0.9, -1.1, -1.28, -1.28], [1.6, 1.8, 2.2, 3.0, 8.0]],
         [[-0.2, -0.9, -1.1, -1.28, -1.28], [1.6, 1.8, 2.2, 3.0, 8.0]],
+    ),
+    (
+        # The betas scale value and gradient at the bounds: 0.5 x 1.2 = 0.6 and 0.25 x 0.8 = 0.2.
+        GPPO(clip_high=0.2, beta1=0.25, beta2=0.5),
+        [[-0.2, -0.9, -1.1, -0.6, -0.6], [0.4, 1.8, 2.2, 3.0, 8.0]],
+        [[-0.2, -0.9, -1.1, -0.6, -0.6], [0.4, 1.8, 2.2, 3.0, 8.0]],
     ),
     (
         # w = 0.8, 0.9, 1.1, 1.28, 1.28 for both signs; the value is -A w logprob.
@@ -44,19 +67,54 @@ GOLDEN: list[tuple[PolicyObjective, list[list[float]], list[list[float]]]] = [
         [[-3.0, -1.111111, -0.909091, 0.0, 0.0], [0.0, 1.8, 2.2, 3.0, 6.0]],
     ),
     (
+        # High-entropy tokens in [0.1, 1.6]: w = 1/0.2 (capped at 3) and 1/1.5 for A=1, 0.2 and 1.5 for A=-2.
+        ASPO(high_entropy=WIDE),
+        [[-3.0, -1.111111, -0.909091, -0.666667, -0.833333], [0.4, 1.8, 2.2, 3.0, 6.0]],
+        [[-3.0, -1.111111, -0.909091, -0.666667, 0.0], [0.4, 1.8, 2.2, 3.0, 6.0]],
+    ),
+    (
+        # The geometric mean is above 1.0004: clipped for A=1, and the weight of all tokens for A=-2.
+        GSPO(),
+        [[-1.0004] * 5, [2 * GEOMETRIC_MEAN] * 5],
+        [[0.0] * 5, [2 * GEOMETRIC_MEAN] * 5],
+    ),
+    (
+        # It is in [0.9, 1.1].
+        GSPO(clip_low=0.1, clip_high=0.1),
+        [[-GEOMETRIC_MEAN] * 5, [2 * GEOMETRIC_MEAN] * 5],
+        [[-GEOMETRIC_MEAN] * 5, [2 * GEOMETRIC_MEAN] * 5],
+    ),
+    (
+        # A=1: every token is worth the mean, but those with ratios above 1.2 have no gradient.  A=-2: as in GRPO.
+        PositiveMeanIS(),
+        [[-MEAN] * 5, [1.6, 1.8, 2.2, 3.0, 8.0]],
+        [[-MEAN, -MEAN, -MEAN, 0.0, 0.0], [0.0, 1.8, 2.2, 3.0, 8.0]],
+    ),
+    (
+        # A=1: the other mean, and no mask.
+        PositiveMeanIS(mean="geometric", keep_clip_mask=False),
+        [[-GEOMETRIC_MEAN] * 5, [1.6, 1.8, 2.2, 3.0, 8.0]],
+        [[-GEOMETRIC_MEAN] * 5, [0.0, 1.8, 2.2, 3.0, 8.0]],
+    ),
+    (
+        # Value -A logprob, gradient -A.
+        REINFORCE(),
+        [[-x for x in LOGPROBS], [2 * x for x in LOGPROBS]],
+        [[-1.0] * 5, [2.0] * 5],
+    ),
+    (
+        # Value -A r, gradient -A r.
+        REINFORCE(importance_weight=True),
+        [[-0.2, -0.9, -1.1, -1.5, -4.0], [0.4, 1.8, 2.2, 3.0, 8.0]],
+        [[-0.2, -0.9, -1.1, -1.5, -4.0], [0.4, 1.8, 2.2, 3.0, 8.0]],
+    ),
+    (
         # The value is -A logprob.
         NoImportanceSampling(),
         [[-x for x in LOGPROBS], [2 * x for x in LOGPROBS]],
         [[-1.0, -1.0, -1.0, 0.0, 0.0], [0.0, 2.0, 2.0, 2.0, 2.0]],
     ),
 ]
-
-
-def fixed_inputs() -> ObjectiveInputs:
-    ratios = torch.tensor([0.2, 0.9, 1.1, 1.5, 4.0], dtype=torch.float64)
-    old = torch.tensor([-1.0, -2.0, -0.5, -3.0, -4.0], dtype=torch.float64).repeat(2, 1)
-    advantages = torch.tensor([[1.0], [-2.0]], dtype=torch.float64).expand(2, 5)
-    return ObjectiveInputs((old + ratios.log()).requires_grad_(), old, advantages, torch.ones(2, 5, dtype=torch.bool))
 
 
 @pytest.mark.parametrize(("objective", "loss", "gradient"), GOLDEN, ids=[repr(o) for o, _, _ in GOLDEN])
@@ -66,36 +124,3 @@ def test_loss_and_gradient(objective: PolicyObjective, loss: list[list[float]], 
     token_gradient = torch.autograd.grad(token_loss.sum(), x.logprobs)[0]
     torch.testing.assert_close(token_loss.detach(), torch.tensor(loss, dtype=torch.float64), rtol=0, atol=2e-6)
     torch.testing.assert_close(token_gradient, torch.tensor(gradient, dtype=torch.float64), rtol=0, atol=1e-6)
-
-
-def test_clip_fractions_count_the_tokens_at_a_bound() -> None:
-    low = torch.tensor([[0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]).float()
-    high = torch.tensor([[0, 0, 0, 1, 1], [0, 0, 0, 0, 0]]).float()
-    for objective in (GRPO(), GPPO(), ASPO(), NoImportanceSampling()):
-        _, stats = objective(fixed_inputs())
-        assert torch.equal(stats["clip_fraction_low"], low), objective
-        assert torch.equal(stats["clip_fraction_high"], high), objective
-
-
-def test_cispo_clips_both_signs() -> None:
-    _, stats = CISPO()(fixed_inputs())
-    assert stats["clip_fraction_low"].tolist() == [[1, 0, 0, 0, 0]] * 2
-    assert stats["clip_fraction_high"].tolist() == [[0, 0, 0, 1, 1]] * 2
-    _, stats = CISPO(clip_low=None, clip_high=4.0)(fixed_inputs())
-    assert not any(values.any() for values in stats.values())
-
-
-@pytest.mark.parametrize("objective", [GRPO(dual_clip=3.0), GPPO(dual_clip=3.0), ASPO()], ids=repr)
-def test_dual_clip_of_negatives_is_a_share_of_the_negatives(objective: PolicyObjective) -> None:
-    expected = torch.tensor([[NAN] * 5, [0, 0, 0, 0, 1]])
-    assert torch.equal(objective(fixed_inputs())[1]["dual_clip_fraction_negative"].nan_to_num(9), expected.nan_to_num(9))
-
-
-def test_dual_clip_of_positives_is_a_share_of_the_positives() -> None:
-    expected = torch.tensor([[1.0, 0, 0, 0, 0], [NAN] * 5])
-    assert torch.equal(ASPO()(fixed_inputs())[1]["dual_clip_fraction_positive"].nan_to_num(9), expected.nan_to_num(9))
-
-
-@pytest.mark.parametrize("objective", [GRPO(), GPPO(), CISPO(), ASPO(dual_clip=None), NoImportanceSampling()], ids=repr)
-def test_no_dual_clip_no_statistic_of_it(objective: PolicyObjective) -> None:
-    assert set(objective(fixed_inputs())[1]) == {"clip_fraction_low", "clip_fraction_high"}
