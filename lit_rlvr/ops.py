@@ -61,9 +61,7 @@ def row_mean(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[T
     return torch.where(mask, values, 0.0).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def high_entropy_tokens(
-    entropy: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], quantile: float
-) -> Bool[Tensor, "B T"]:
+def high_entropy_tokens(entropy: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], quantile: float) -> Bool[Tensor, "B T"]:
     """Return the tokens whose entropy lies above the quantile of their own row; elsewhere in the mask, and outside it, False.
 
     The quantile of a row with `n` tokens interpolates linearly between its order statistics, at position `quantile (n - 1)`. The

@@ -1,4 +1,4 @@
-"""The verb `objective check`: does an objective keep the contract of all objectives?"""
+"""The verb `objective check`: an objective against the contract of all objectives."""
 
 import sys
 
@@ -14,9 +14,14 @@ def check(args: list[str]) -> None:
     parser = Parser(prog="lit-rlvr objective check", description="Try an objective against the contract of all objectives.")
     parser.add_argument("objective", type=str, help="The objective, named as for `lit-rlvr objective show`.")
     parser.add_argument(
-        "--scale_of_positives", type=float, default=1.0, help="Gradient of positive tokens at ratio 1, in multiples of REINFORCE's."
+        "--scale_of_positives",
+        type=float,
+        default=1.0,
+        help="Gradient of positive tokens at ratio 1, in multiples of REINFORCE's.",
     )
-    parser.add_argument("--scale_of_negatives", type=float, default=1.0, help="The same for negative tokens; 0: none by design.")
+    parser.add_argument(
+        "--scale_of_negatives", type=float, default=1.0, help="The same for negative tokens; 0: none by design."
+    )
     parser.add_argument("--may_drop_tokens", type=bool, default=False, help="Tokens may have no gradient at ratio 1 by design.")
     parser.args = args
     settings = parser.parse_args(args)

@@ -138,29 +138,39 @@ class Policy(nn.Module):
 
     @torch.no_grad()
     def check_against_full_logits(self, tolerance: float | None = None) -> None:
-        """Compare the chunked log-probs with the model's own logits on a few tokens.
+        """Compare the chunked log-probs of two short sequences with the model's own logits of each.
 
-        Some architectures transform the logits after the head (soft-capping, scaling); training on anything else than what the
-        model says would be silently wrong.
+        Some architectures transform the logits after the head (soft-capping, scaling), and some let a packed sequence see the one
+        before it; training on anything else than what the model says would be silently wrong.
 
         Raises:
             RuntimeError: they differ by more than `tolerance` (default 1e-3, 0.1 for weights in half precision).
         """
         tolerance = tolerance or (0.1 if self.dtype == torch.bfloat16 else 1e-3)
-        tokens = torch.arange(8, device=self.device)[None] % self.causal_lm.config.vocab_size
-        mask = torch.ones_like(tokens, dtype=torch.bool)
-        scored = mask.clone()
+        tokens = torch.arange(16, device=self.device).reshape(2, 8) % self.causal_lm.config.vocab_size
+        attended = torch.ones_like(tokens, dtype=torch.bool)
+        attended[0, 5:] = False
+        scored = attended.clone()
         scored[:, 0] = False
-        ours = self(tokens, mask, scored).logprobs[:, 1:]
+        ours = self(tokens, attended, scored, with_entropy=False).logprobs
         with self.unsharded():
-            logits = self.model(input_ids=tokens, attention_mask=mask, use_cache=False).logits.to(ours.dtype)
-        full = torch.log_softmax(logits[:, :-1], dim=-1).gather(-1, tokens[:, 1:, None])[..., 0]
-        gap = float((ours - full).abs().max())
+            logits = [
+                self.model(input_ids=row[None, :end], use_cache=False).logits for row, end in zip(tokens, (5, 8), strict=True)
+            ]
+        full = [_next_token_logprobs(row_logits, row) for row_logits, row in zip(logits, tokens, strict=True)]
+        gap = float((ours[scored] - torch.cat(full).to(ours)).abs().max())
         if not gap <= tolerance:
+            packed = " or lets packed sequences see each other: try pack_sequences: false" if self.config.pack_sequences else ""
             raise RuntimeError(
                 f"{type(self.causal_lm).__name__}: log-probs from the hidden states differ from the model's own by {gap:.2g} "
-                "(it probably changes the logits after its head); this architecture is not supported"
+                f"(it probably changes the logits after its head{packed}); this architecture is not supported"
             )
+
+
+def _next_token_logprobs(logits: Float[Tensor, "1 N V"], tokens: Int[Tensor, " T"]) -> Float[Tensor, " M"]:
+    """Return the log-probs of the tokens after the first, from all logits of the `N` first positions."""
+    everything = torch.log_softmax(logits[0, :-1].to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
+    return everything.gather(-1, tokens[1 : logits.shape[1], None])[:, 0]
 
 
 def _spread(values: Float[Tensor, " N"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:

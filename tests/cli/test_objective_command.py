@@ -187,7 +187,7 @@ def test_the_same_twice_is_a_mistake(lit_rlvr):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((), "expected show or lens first"),
+        ((), "expected show, check or lens first"),
         (("shwo",), "unknown 'shwo'. Did you mean show?"),
         (("show",), "missing, but required: objective"),
         (("show", "GPPO", "--compar", "GRPO"), "unknown flag --compar. Did you mean --compare?"),
@@ -199,10 +199,22 @@ def test_mistakes_of_the_call(lit_rlvr, args, message):
     assert message in outcome.err
 
 
+def test_check_says_what_an_objective_breaks(lit_rlvr, tmp_path):
+    assert lit_rlvr("objective", "check", str(EXAMPLES / "custom_objective.py")).out.endswith("SoftClip keeps the contract.\n")
+    (tmp_path / "own.py").write_text(OWN)
+    outcome = lit_rlvr("objective", "check", "own.py")
+    assert outcome.code == 1
+    assert "BROKEN: is_reinforce_on_policy" in outcome.out
+    assert "Halved breaks the contract: is_reinforce_on_policy" in outcome.err
+    assert "stays_finite" in outcome.err
+    halved = ("--scale_of_positives", "0.5", "--scale_of_negatives", "0.5")
+    assert "is_reinforce_on_policy" not in lit_rlvr("objective", "check", "own.py", *halved).err
+
+
 def test_help(lit_rlvr):
     outcome = lit_rlvr("objective", "--help")
     assert outcome.code == 0
-    assert all(name in outcome.out for name in ("show", "lens", "GPPO(beta1=0.5"))
+    assert all(name in outcome.out for name in ("show", "check", "lens", "GPPO(beta1=0.5"))
     shown = lit_rlvr("objective", "show", "--help")
     assert shown.code == 0
     assert "--compare" in shown.out

@@ -36,9 +36,7 @@ def make_module(model: Path, objective: PolicyObjective | None = None, **setting
     )
 
 
-def make_data(
-    model: Path, num_prompts: int = 6, kind: type[RolloutDataModule] = RolloutDataModule, **settings: Any
-) -> Any:
+def make_data(model: Path, num_prompts: int = 6, kind: type[RolloutDataModule] = RolloutDataModule, **settings: Any) -> Any:
     return kind(
         PromptFormat(str(model)),
         AdditionPrompts("train", num=20),
