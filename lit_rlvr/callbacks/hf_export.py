@@ -2,7 +2,7 @@
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lit_rlvr.modules.export import export_policy
+from lit_rlvr.modules.export import export_policy, gathered
 
 
 class HFExport(Callback):
@@ -17,5 +17,6 @@ class HFExport(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the folder, from rank 0."""
+        policy = gathered(pl_module.policy)  # type: ignore[arg-type]
         if trainer.is_global_zero:
-            export_policy(pl_module.policy, trainer.datamodule.tokenizer, self.path)  # type: ignore[arg-type, attr-defined]
+            export_policy(policy, trainer.datamodule.tokenizer, self.path)  # type: ignore[attr-defined]

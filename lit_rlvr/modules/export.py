@@ -6,6 +6,8 @@ from pathlib import Path
 
 import fsspec
 import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.fsdp import FSDPModule
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lit_rlvr.modules.loading import LoRAConfig, PolicyConfig
@@ -30,6 +32,20 @@ def export_policy(policy: Policy, tokenizer: PreTrainedTokenizerBase, path: str)
         filesystem.makedirs(filesystem._strip_protocol(target), exist_ok=True)
         for file in sorted(p for p in Path(staging).rglob("*") if p.is_file()):
             filesystem.put_file(str(file), f"{filesystem._strip_protocol(target)}/{file.relative_to(staging)}")
+
+
+def gathered(policy: Policy) -> Policy:
+    """Return the policy with whole weights: itself, or on rank 0 a copy on the CPU of one that is sharded.
+
+    Collective for a sharded policy: every rank must call it. The copy of the other ranks is the initial model.
+    """
+    if not isinstance(policy, FSDPModule):
+        return policy
+    weights = get_model_state_dict(policy, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    whole = Policy(policy.config)
+    if weights:
+        whole.load_state_dict(weights)
+    return whole
 
 
 def export_checkpoint(checkpoint: str, path: str, tokenizer: str | None = None) -> None:
