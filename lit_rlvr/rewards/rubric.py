@@ -1,8 +1,9 @@
 """The rubric: several reward functions, one reward per completion."""
 
 import math
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from numbers import Real
 
 from lit_rlvr.rewards.base import RewardFunction
@@ -79,21 +80,30 @@ class Rubric:
             RuntimeError: at least four completions, and more than `max_error_rate` of them, could not be judged.
             Exception: as `judge`.
         """
-        items = list(pairs)
-        if min(len(items), self.num_threads) <= 1:
-            rollouts = [self.judge(prompt, completion) for prompt, completion in items]
-        else:
-            with ThreadPoolExecutor(min(len(items), self.num_threads), thread_name_prefix="rubric") as threads:
-                rollouts = list(threads.map(lambda pair: self.judge(*pair), items))
-        self._check_errors(rollouts)
-        return rollouts
+        with self.judging() as judging:
+            return judging.results([judging.submit(prompt, completion) for prompt, completion in pairs])
+
+    @contextmanager
+    def judging(self) -> Iterator["Judging"]:
+        """Return a place to hand in completions one by one, which are judged in `num_threads` threads meanwhile."""
+        threads = ThreadPoolExecutor(self.num_threads, thread_name_prefix="rubric")
+        try:
+            yield Judging(self, threads)
+        finally:
+            # After an error nobody waits for what has not begun.
+            threads.shutdown(cancel_futures=True)
 
     def close(self) -> None:
         """Close every reward function."""
         for function in self.rewards.values():
             function.close()
 
-    def _check_errors(self, rollouts: list[Rollout]) -> None:
+    def check_errors(self, rollouts: Sequence[Rollout]) -> None:
+        """Stop when too many completions could not be judged.
+
+        Raises:
+            RuntimeError: at least four, and more than `max_error_rate` of them.
+        """
         failed = [rollout for rollout in rollouts if rollout.reward is None]
         if len(failed) < MIN_ERRORS or len(failed) <= self.max_error_rate * len(rollouts):
             return
@@ -107,6 +117,34 @@ class Rubric:
             f"{len(failed)} of {len(rollouts)} completions could not be judged, more than "
             f"max_error_rate={self.max_error_rate:g} allows. The first errors:\n  " + "\n  ".join(details)
         )
+
+
+class Judging:
+    """Completions on their way through a rubric.
+
+    Args:
+        rubric: judges them.
+        threads: where.
+    """
+
+    def __init__(self, rubric: Rubric, threads: ThreadPoolExecutor) -> None:
+        self._rubric = rubric
+        self._threads = threads
+
+    def submit(self, prompt: Prompt, completion: Completion) -> "Future[Rollout]":
+        """Begin to judge a completion."""
+        return self._threads.submit(self._rubric.judge, prompt, completion)
+
+    def results(self, handed_in: Sequence["Future[Rollout]"]) -> list[Rollout]:
+        """Wait for the judged completions, and return them in the order given.
+
+        Raises:
+            RuntimeError: at least four completions, and more than `max_error_rate` of them, could not be judged.
+            Exception: as `Rubric.judge`.
+        """
+        rollouts = [future.result() for future in handed_in]
+        self._rubric.check_errors(rollouts)
+        return rollouts
 
 
 def _verdict(name: str, function: RewardFunction, prompt: Prompt, completion: Completion) -> Verdict:

@@ -1,11 +1,12 @@
 """From prompts to scored groups: generate, decode, judge."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
-from lit_rlvr.rewards.rubric import Rubric
+from lit_rlvr.rewards.rubric import Judging, Rubric
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.seeding import derive_seed
 from lit_rlvr.types import Completion, Prompt, Rollout, RolloutGroup, RolloutPolicy
@@ -86,17 +87,33 @@ class Collector:
             [derive_seed(self.seed, stream, iteration, prompt.id, draw * group_size + member) for member in range(group_size)]
             for prompt, draw in zip(prompts, draws or [0] * len(prompts), strict=True)
         ]
-        generated = self.engine.generate(prompts, params, seeds, self.stop_token_ids)
-        pairs = [
-            (prompt, replace(completion, text=self._decode(completion)))
-            for prompt, completions in zip(prompts, generated, strict=True)
-            for completion in completions
-        ]
-        rollouts = self.rubric.judge_all(pairs)
+        with self.rubric.judging() as judging:
+            rollouts = judging.results(self._generate(prompts, params, seeds, judging))
         return [
             RolloutGroup(prompt, tuple(rollouts[start : start + group_size]))
             for prompt, start in zip(prompts, range(0, len(rollouts), group_size), strict=True)
         ]
+
+    def _generate(
+        self, prompts: Sequence[Prompt], params: SamplingParams, seeds: Sequence[Sequence[int]], judging: Judging
+    ) -> list[Future[Rollout]]:
+        """Generate, and hand in each completion as soon as the engine tells that it is finished, the others at the end."""
+        handed_in: dict[tuple[int, int], Future[Rollout]] = {}
+
+        def hand_in(prompt: int, member: int, completion: Completion) -> None:
+            decoded = replace(completion, text=self._decode(completion))
+            handed_in[prompt, member] = judging.submit(prompts[prompt], decoded)
+
+        self.engine.on_completion = hand_in
+        try:
+            generated = self.engine.generate(prompts, params, seeds, self.stop_token_ids)
+        finally:
+            self.engine.on_completion = None
+        for p, completions in enumerate(generated):
+            for g, completion in enumerate(completions):
+                if (p, g) not in handed_in:
+                    hand_in(p, g, completion)
+        return [handed_in[p, g] for p, completions in enumerate(generated) for g in range(len(completions))]
 
     def _decode(self, completion: Completion) -> str:
         return str(self.tokenizer.decode(list(completion.token_ids), skip_special_tokens=True))

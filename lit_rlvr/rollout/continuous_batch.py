@@ -47,25 +47,22 @@ class ContinuousBatch:
         self.stop = torch.tensor(sorted(set(stop_token_ids)), dtype=torch.long, device=device)
         self.state = torch.zeros(6, max_rows, dtype=torch.long, device=device)
         self.active = 0
+        self._running: set[int] = set()
         self.spare_cell = num_rows * params.max_tokens
         self.tokens = torch.full((self.spare_cell + 1,), -1, dtype=torch.long, device=device)
         # The trainer's precision may have made bfloat16 the default type.
         self.logprobs = torch.zeros(self.spare_cell + 1, dtype=torch.float32, device=device)
 
-    def run(
-        self, jobs: Sequence[Job], max_prefill_tokens: int, on_finished: Callable[[int], None] = lambda count: None
-    ) -> None:
-        """Decode all jobs, the longest prompts first, to their ends. `on_finished` is told how many rows have left the batch."""
+    def run(self, jobs: Sequence[Job], max_prefill_tokens: int, on_finished: Callable[[list[int]], None]) -> None:
+        """Decode all jobs, the longest prompts first, to their ends. `on_finished` is told the rows that have left the batch."""
         queue = deque(jobs)
-        finished = 0
         while queue or self.active:
             self._refill(queue, max_prefill_tokens)
             alive = self._step()
             dead = self.active - alive
             if dead * COMPACTION_SHARE >= self.active and dead:
                 self._compact(alive)
-                finished += dead
-                on_finished(finished)
+                on_finished(self._finished())
 
     def _refill(self, queue: deque[Job], max_prefill_tokens: int) -> None:
         if self.active and not (self.route.accepts_any_time and (self.max_rows - self.active) * REFILL_SHARE >= self.max_rows):
@@ -97,6 +94,7 @@ class ContinuousBatch:
         ]
         new = torch.tensor(rows, device=self.state.device).T
         new[_STREAM] = random_streams(new[_STREAM])
+        self._running.update(row for job in jobs for row in job.rows)
         self.state[:, self.active : self.active + len(rows)] = new
         self.active += len(rows)
 
@@ -124,22 +122,29 @@ class ContinuousBatch:
         self.route.drop(holes, last, alive)
         self.active = alive
 
-    def completions(self, names: Sequence[str], weight_version: int) -> list[Completion]:
-        """Return the completions in the order of their rows.
+    def _finished(self) -> list[int]:
+        """Return the rows that have left since the last call; those still here are told by the cells they write to."""
+        here = set((self.state[_CURSOR, : self.active] // self.params.max_tokens).tolist())
+        finished, self._running = self._running - here, here
+        return sorted(finished)
+
+    def completions(self, rows: Sequence[int], names: Sequence[str], weight_version: int) -> list[Completion]:
+        """Return the completions of finished rows.
 
         Raises:
             FloatingPointError: the logits of a token were NaN or infinite; the message holds the row's name.
         """
-        tokens = self.tokens[:-1].view(-1, self.params.max_tokens)
-        logprobs = self.logprobs[:-1].view(-1, self.params.max_tokens)
-        _check_finite(logprobs, names, weight_version)
+        chosen = torch.tensor(rows, device=self.tokens.device)
+        tokens = self.tokens[:-1].view(-1, self.params.max_tokens)[chosen]
+        logprobs = self.logprobs[:-1].view(-1, self.params.max_tokens)[chosen]
+        _check_finite(logprobs, [names[row] for row in rows], weight_version)
         lengths = (tokens >= 0).sum(dim=1).tolist()
         tokens, logprobs, stop = tokens.cpu(), logprobs.cpu(), set(self.stop.tolist())
         results = []
-        for row, length in enumerate(lengths):
-            ids = tuple(tokens[row, :length].tolist())
+        for i, length in enumerate(lengths):
+            ids = tuple(tokens[i, :length].tolist())
             finish = "stop" if ids[-1] in stop else "length"
-            results.append(Completion(ids, tuple(logprobs[row, :length].tolist()), finish, weight_version))  # type: ignore[arg-type]
+            results.append(Completion(ids, tuple(logprobs[i, :length].tolist()), finish, weight_version))  # type: ignore[arg-type]
         return results
 
 

@@ -88,12 +88,17 @@ class EmbeddedEngine(RolloutEngine):
             model = self._policy.model
             route = SlabRoute(model, max_rows, params.max_tokens, self._compiled(model)) if use_slab else GenericRoute(model)
             batch = ContinuousBatch(route, params, stop_token_ids, max_rows, num_rows)
-            batch.run(jobs, self.max_prefill_tokens, lambda finished: self._report(finished, num_rows))
-        names = [
-            f"prompt {prompt.id!r}, member {g}" for prompt, row in zip(prompts, seeds, strict=True) for g in range(len(row))
-        ]
-        completions = iter(batch.completions(names, self.weight_version))
-        return [[next(completions) for _ in row] for row in seeds]
+            places = [(p, g) for p, row in enumerate(seeds) for g in range(len(row))]
+            names = [f"prompt {prompts[p].id!r}, member {g}" for p, g in places]
+            completions: dict[int, Completion] = {}
+
+            def take(rows: list[int]) -> None:
+                completions.update(zip(rows, batch.completions(rows, names, self.weight_version), strict=True))
+                self._report([(*places[row], completions[row]) for row in rows], len(completions), num_rows)
+
+            batch.run(jobs, self.max_prefill_tokens, take)
+        in_order = iter(completions[row] for row in range(num_rows))
+        return [[next(in_order) for _ in row] for row in seeds]
 
     def _compiled(self, model: nn.Module) -> Callable[..., Any] | None:
         """Return the compiled model, compiled once for as long as the policy's module stays the same."""
@@ -103,9 +108,12 @@ class EmbeddedEngine(RolloutEngine):
             self._decode = (model, torch.compile(model, dynamic=True))
         return self._decode[1]
 
-    def _report(self, finished: int, num_rows: int) -> None:
+    def _report(self, finished: Sequence[tuple[int, int, Completion]], num_finished: int, num_rows: int) -> None:
+        if self.on_completion is not None:
+            for prompt, member, completion in finished:
+                self.on_completion(prompt, member, completion)
         if self.on_progress is not None:
-            self.on_progress(finished, num_rows)
+            self.on_progress(num_finished, num_rows)
 
     def close(self) -> None:
         """Let go of the policy."""

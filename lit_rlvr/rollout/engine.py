@@ -40,6 +40,10 @@ class RolloutEngine(ABC):
     on_progress: Callable[[int, int], None] | None = None
     """Called now and then while generating, with the completions finished and asked for. A progress bar sets it."""
 
+    on_completion: Callable[[int, int, Completion], None] | None = None
+    """Called with the prompt's place in the call, the member and the completion once that is finished, by engines that can tell
+    before the others are. The collector sets it, to judge while the rest is generated."""
+
     @abstractmethod
     def update_weights(self, policy: RolloutPolicy, version: int) -> None:
         """Take over the policy's weights (drop every cache that depends on the old ones) and remember their version."""
