@@ -5,6 +5,9 @@ from types import ModuleType
 import pytest
 import torch
 
+from lit_rlvr.data import iteration
+from lit_rlvr.tasks import TinyModelConfig, make_model
+
 FOLDER = Path(__file__).parent.parent / "examples" / "benchmarks"
 
 
@@ -12,6 +15,18 @@ FOLDER = Path(__file__).parent.parent / "examples" / "benchmarks"
 def rl_step_memory(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(FOLDER))
     return importlib.import_module("rl_step_memory")
+
+
+@pytest.fixture
+def objective_cost(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("objective_cost")
+
+
+@pytest.fixture
+def stopwatch(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("stopwatch")
 
 
 def test_memory_of_an_rl_step_does_not_grow_with_vocabulary_times_tokens(rl_step_memory, capsys) -> None:
@@ -30,10 +45,45 @@ def test_both_ways_to_take_an_rl_step_agree(rl_step_memory) -> None:
     losses, gradients = [], []
     for method in rl_step_memory.METHODS:
         module = rl_step_memory.build_module(method, 50, 8, "cpu")
-        loss = module.training_step(batch, 0)
+        loss = module.training_step(batch, 0)["loss"]
         loss.backward()
         losses.append(loss.detach())
         gradients.append(torch.cat([p.grad.flatten() for p in module.policy.parameters()]))
     assert losses[0] != 0
     torch.testing.assert_close(losses[0], losses[1])
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)
+
+
+def test_cost_of_the_objective_is_the_sum_of_its_parts(objective_cost, tmp_path, capsys) -> None:
+    make_model(str(tmp_path / "model"), TinyModelConfig(hidden_size=16, num_layers=1))
+    threads = torch.get_num_threads()
+    sizes = ["--prompts", "4", "--group-size", "2", "--max-tokens", "8", "--rounds", "1", "--threads", str(threads)]
+    stamp_weights = iteration.stamp_weights
+    objective_cost.main(["--model", str(tmp_path / "model"), "--keep-all-groups", *sizes])
+    assert iteration.stamp_weights is stamp_weights
+    header, *tables, ratios = capsys.readouterr().out.strip().split("\n\n")
+    assert "4 prompts x 2" in header
+    assert [table.split(":")[0] for table in tables] == list(objective_cost.OBJECTIVES)
+    for table in tables:
+        rows = {row[:41].strip(): row[41:].split() for row in table.splitlines()[2:]}
+        milliseconds = {name: float(row[-3]) for name, row in rows.items()}
+        complete, reported = milliseconds.pop("the same with logging"), milliseconds.pop("OBJECTIVE, REDUCTION, METRICS")
+        assert all(value > 0 for value in milliseconds.values())
+        assert complete == pytest.approx(sum(milliseconds.values()), abs=0.1)
+        logging = sum(value for name, value in milliseconds.items() if name.startswith("logging"))
+        assert reported == pytest.approx(complete - logging, abs=0.1)
+        calls = {name: int(row[0]) for name, row in rows.items() if len(row) == 5}
+        assert [calls[name] for name in ("loss weights: stamping", "objective: forward", "ledger")] == [2, 4, 4 + 2]
+    assert [line[:40].strip() for line in ratios.splitlines()[2:]] == list(objective_cost.OBJECTIVES)
+    assert "inf" not in ratios
+    assert "nan" not in ratios
+
+
+def test_stopwatch_charges_a_part_within_a_part_to_itself_only(stopwatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([0.0, 3.0, 5.0, 9.0])
+    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: next(ticks))
+    watch = stopwatch.Stopwatch()
+    inner = watch.timed("inner", lambda: None)
+    watch.timed("outer", inner)()
+    assert dict(watch.seconds) == {"outer": 3.0 + 4.0, "inner": 2.0}
+    assert dict(watch.calls) == {"outer": 1, "inner": 1}

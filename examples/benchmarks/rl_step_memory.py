@@ -110,11 +110,11 @@ def measure(method: str, vocabulary: int, chunk_size: int, device: str, rows: in
     """
     module = build_module(method, vocabulary, chunk_size, device)
     # The first step loads libraries whose memory is nobody's fault.
-    module.training_step(rollouts(1, 2, vocabulary, device), 0).backward()
+    module.training_step(rollouts(1, 2, vocabulary, device), 0)["loss"].backward()
     before = peak_bytes(device)
     counts = [2 * sum(parameter.nbytes for parameter in module.policy.parameters())]
     for tokens in lengths:
-        module.training_step(rollouts(rows, tokens, vocabulary, device), 0).backward()
+        module.training_step(rollouts(rows, tokens, vocabulary, device), 0)["loss"].backward()
         counts.append(peak_bytes(device) - before)
     return counts
 

@@ -62,8 +62,8 @@ def test_show_writes_figures_and_numbers_and_prints_where(lit_rlvr, tmp_path):
 
 
 def test_compare_puts_all_on_the_same_axes(lit_rlvr, tmp_path):
-    (tmp_path / "own_rules.py").write_text(OWN)
-    args = ("GRPO", "--compare", "lit_rlvr.objectives.ASPO", "own_rules.py", "--compare", "GPPO(beta1=0.5, dual_clip=10)")
+    (tmp_path / "own_objectives.py").write_text(OWN)
+    args = ("GRPO", "--compare", "lit_rlvr.objectives.ASPO", "own_objectives.py", "--compare", "GPPO(beta1=0.5, dual_clip=10)")
     outcome = lit_rlvr("objective", "show", *args, "--out", "deep/cards")
     assert outcome.code == 0, outcome.err
     (path,) = (tmp_path / "deep" / "cards").glob("*_weight.csv")
@@ -85,11 +85,11 @@ def test_shipped_overlays_name_their_objective(file):
 @pytest.mark.parametrize(
     ("name", "label"),
     [
-        ("own_rules.py", "Halved"),
-        ("own_rules.py(factor=2)", "Halved(factor=2)"),
-        ("own_rules.Halved", "Halved"),
+        ("own_objectives.py", "Halved"),
+        ("own_objectives.py(factor=2)", "Halved(factor=2)"),
+        ("own_objectives.Halved", "Halved"),
         ("own-rules.py:Halved", "Halved"),
-        ("away/own_rules.py:Halved", "Halved"),
+        ("away/own_objectives.py:Halved", "Halved"),
         ("two.py:Tripled", "Tripled"),
         ("bare.yaml", "GPPO(beta1=0.5)"),
         ("bare.yaml(beta1=0.75, dual_clip=null)", "GPPO(beta1=0.75)"),
@@ -107,7 +107,7 @@ def test_shipped_overlays_name_their_objective(file):
 def test_ways_to_name_an_objective(tmp_path, monkeypatch, name, label):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "away").mkdir()
-    for file in ("own_rules.py", "own-rules.py", "away/own_rules.py"):
+    for file in ("own_objectives.py", "own-rules.py", "away/own_objectives.py"):
         (tmp_path / file).write_text(OWN)
     (tmp_path / "two.py").write_text(OWN + SECOND)
     (tmp_path / "bare.yaml").write_text("class_path: GPPO\ninit_args: {beta1: 0.5}")
@@ -130,7 +130,7 @@ def test_a_file_outside_the_working_directory_finds_its_neighbours(lit_rlvr, tmp
 
 
 MISTAKES = {
-    "GPRO": "error: GPRO: unknown class 'GPRO' for 'objective'. Did you mean GSPO or GRPO",
+    "GPRO": "error: GPRO: unknown class 'GPRO' for 'objective'. Did you mean GRPO",
     "lit_rlvr.objectives.CIPSO": "unknown class 'lit_rlvr.objectives.CIPSO'",
     "no_such.rules.Mine": "cannot import 'no_such.rules.Mine'",
     "GPPO(beta_1=0.5)": "error: GPPO(beta_1=0.5): unknown key 'objective.beta_1'. Did you mean beta1?",
