@@ -1,7 +1,8 @@
 # make demo   train and evaluate a small model on the CPU (about two minutes)
+# make demo-code   the same with programs that are run on tests: soft against hard reward (about six minutes)
 # make test   lint, types and tests
 # make layouts   the gradient in all layouts of ranks, micro-batches, packing and sharding (make test runs some of them)
-# Both make a virtual environment in .venv first and install the versions of constraints.txt into it.
+# Each makes a virtual environment in .venv first and installs the versions of constraints.txt into it.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,10 +10,13 @@ BIN := $(VENV)/bin
 # Small tensors are fastest on one thread, and so are two test processes on two cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint unit layouts format lock clean
+.PHONY: demo demo-code test lint unit layouts format lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py $(ARGS)
+
+demo-code: $(VENV)/installed
+	$(BIN)/python examples/demo_code.py $(ARGS)
 
 test: lint unit
 

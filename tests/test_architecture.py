@@ -29,12 +29,13 @@ MAY_IMPORT = {
     "objectives": PURE_ROOMS,
     "advantages": PURE_ROOMS,
     "rewards": ("types", "rewards", "sandbox"),
+    "sandbox": ("types", "sandbox"),
     "rollout.engine": ("types",),
 }
 """For each room, all that it may import from the package."""
 
 MUST_NOT_IMPORT = {"modules": ("data", "rollout", "rewards"), "data": ("modules",)}
-LAZY_AND_ONCE = ("math_verify", "pebble", "vllm", "peft", "datasets", "pyarrow", "wandb")
+LAZY_AND_ONCE = ("math_verify", "vllm", "peft", "datasets", "pyarrow", "wandb")
 
 
 @dataclass(frozen=True)

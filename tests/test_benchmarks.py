@@ -1,4 +1,5 @@
 import importlib
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +22,12 @@ def rl_step_memory(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def objective_cost(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(FOLDER))
     return importlib.import_module("objective_cost")
+
+
+@pytest.fixture
+def math_verifier(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("math_verifier")
 
 
 @pytest.fixture
@@ -87,3 +94,23 @@ def test_stopwatch_charges_a_part_within_a_part_to_itself_only(stopwatch, monkey
     watch.timed("outer", inner)()
     assert dict(watch.seconds) == {"outer": 3.0 + 4.0, "inner": 2.0}
     assert dict(watch.calls) == {"outer": 1, "inner": 1}
+
+
+def test_graders_of_mathematics_are_counted_by_right_and_wrong(math_verifier, tmp_path, capsys) -> None:
+    pairs = [
+        {"gold": "7", "pred": r"so \boxed{7.0}", "equal": True},
+        {"gold": r"\frac{1}{2}", "pred": "0.5", "equal": True},
+        {"gold": "7", "pred": r"\boxed{7}", "equal": False},
+        {"gold": "7", "pred": r"\boxed{8}", "equal": True},
+        {"gold": "7", "pred": r"\boxed{9}", "equal": True},
+    ]
+    (tmp_path / "few.jsonl").write_text("".join(f"{json.dumps(pair)}\n" for pair in pairs))
+    math_verifier.main([str(tmp_path / "few.jsonl"), "--generated", "4", "--rounds", "1"])
+    _, *lines = capsys.readouterr().out.splitlines()
+    rows = [(line[:24].strip(), line[25:51].strip(), *map(float, line[51:].split())) for line in lines]
+    assert [row[0] for row in rows] == [
+        name for name in ("few.jsonl", "integers", "fractions", "polynomials") for _ in range(3)
+    ]
+    assert [row[1] for row in rows] == list(math_verifier.GRADERS) * 4
+    assert [row[2:-1] for row in rows] == [(5, 2, 1, 2, 0)] * 3 + [(4, 4, 0, 0, 0)] * 9
+    assert all(row[-1] > 0 for row in rows)

@@ -29,6 +29,9 @@ VERBS: dict[str, Verb] = {
         "what objectives do to tokens: their gradient weights (show), recorded rollouts (lens)",
         "lit_rlvr.cli.objective:objective",
     ),
+    "sandbox": Verb(
+        "where untrusted programs run: what this machine offers (check), serve it (serve)", "lit_rlvr.cli.sandbox:sandbox"
+    ),
 }
 
 

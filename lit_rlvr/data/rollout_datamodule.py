@@ -114,6 +114,7 @@ class RolloutDataModule(LightningDataModule):
             source = self.sources[name]
             if source is not None and name not in self.prompts:
                 self.prompts[name] = tokenize_prompts(self.tokenizer, source.load(), self.format)
+                self.rubric.check(self.ranks.share(self.prompts[name]))
         if "train" in self.prompts and self._stream is None:
             self._stream = ShuffledStream(self.prompts["train"], self.seed)
             self._stream.drawn = self._restored_draws

@@ -3,10 +3,10 @@
 from lit_rlvr.metrics.accuracy import GroupAccuracy, pass_at_k
 from lit_rlvr.metrics.intervals import Estimate, bootstrap_interval, wilson_interval
 from lit_rlvr.metrics.named_means import NamedMeans
-from lit_rlvr.metrics.repetition import repetition_rate, text_repetition_rate
 from lit_rlvr.metrics.rollout_dynamics import RolloutDynamics
 from lit_rlvr.metrics.token_statistics import TokenStatistics
 from lit_rlvr.metrics.training_dynamics import TrainingDynamics
+from lit_rlvr.rewards.repetition import repetition_rate, text_repetition_rate
 
 __all__ = [
     "Estimate",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from lit_rlvr.metrics.named_means import NamedMeans
-from lit_rlvr.metrics.repetition import text_repetition_rate
+from lit_rlvr.rewards.repetition import text_repetition_rate
 from lit_rlvr.types import Rollout, RolloutGroup
 
 OF_COMPLETIONS = (

@@ -48,7 +48,7 @@ def extract_answer(text: str, pattern: re.Pattern[str] | None = None, think_end:
         place = f"after {think_end}" if len(visible) < len(text) else "in the completion"
         return Answer("", f"no {'boxed answer' if pattern is None else f'match of {pattern.pattern!r}'} {place}")
     if len(found) > MAX_CHARACTERS:
-        return Answer("", f"answer rejected: {len(found)} characters, at most {MAX_CHARACTERS}")
+        return Answer("", f"rejected: {len(found)} characters, at most {MAX_CHARACTERS}")
     cleaned = clean(found)
     problem = "the answer is empty" if not cleaned else limit_problem(cleaned)
     return Answer("" if problem else cleaned, problem)
@@ -125,17 +125,31 @@ def _vulgar_fraction(match: re.Match[str]) -> str:
 def limit_problem(answer: str) -> str:
     """Return why an answer is too large to be judged, or an empty string."""
     if len(answer) > MAX_CHARACTERS:
-        return f"answer rejected: {len(answer)} characters, at most {MAX_CHARACTERS}"
+        return f"rejected: {len(answer)} characters, at most {MAX_CHARACTERS}"
     digits = max(map(len, re.findall(r"\d+", answer)), default=0)
     if digits > MAX_DIGITS:
-        return f"answer rejected: {digits} digits in a row, at most {MAX_DIGITS}"
+        return f"rejected: {digits} digits in a row, at most {MAX_DIGITS}"
     depth = deepest = 0
     for character in answer:
         depth += (character in "([{") - (character in ")]}")
         deepest = max(deepest, depth)
     if deepest > MAX_NESTING:
-        return f"answer rejected: nesting of {deepest}, at most {MAX_NESTING}"
+        return f"rejected: nesting of {deepest}, at most {MAX_NESTING}"
     return ""
+
+
+def has_balanced_braces(text: str) -> bool:
+    r"""Return whether every brace that is not written as `\{` or `\}` has its partner.
+
+    >>> has_balanced_braces(r"\left\{ \frac{1}{2} \right."), has_balanced_braces("5} + {6")
+    (True, False)
+    """
+    depth = 0
+    for token in _BRACE.findall(text):
+        depth += 1 if token[-1] == "{" and token != r"\{" else -1 if token == "}" else 0
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def gold_after_marker(solution: str, marker: str = "####") -> str:

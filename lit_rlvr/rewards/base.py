@@ -1,6 +1,7 @@
-"""Reward functions and the rubric that combines them."""
+"""What every reward function must do."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from lit_rlvr.types import Completion, Prompt, Verdict
 
@@ -15,6 +16,14 @@ class RewardFunction(ABC):
         A wrong answer scores. A verifier that cannot judge returns `Verdict(None, reason)`: an error is never a silent 0.
         An exception is a bug in the function and stops the run.
         """
+
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """Look at all prompts before the first completion is judged, and refuse those that could never be judged fairly.
+
+        Raises:
+            ValueError: naming the prompts, what is wrong with them, and the mend.
+        """
+        return None
 
     def close(self) -> None:
         """Release what the function holds (worker processes, connections)."""

@@ -6,7 +6,7 @@ from fractions import Fraction
 _SIZES = re.compile(r"\\(?:left|right|displaystyle)(?![a-zA-Z])|\\!")
 _SPACES = re.compile(r"\\[,;: ]|\\q?quad(?![a-zA-Z])|~|\s+")
 _LOOSE_SPACE = re.compile(r"(?<![0-9a-zA-Z]) | (?![0-9a-zA-Z])")
-_INTEGER = r"\d+|\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+"
+_INTEGER = r"\d+|[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d{0,2}(?: \d{3})+"
 _NUMBER = re.compile(rf"([-+]?)(?:({_INTEGER})(\.\d*)?|(\.\d+))")
 _FRACTION = re.compile(r"([-+]?)(?:\\frac\{(-?\d+)\}\{(\d+)\}|\\frac(\d)(\d)|(\d+)/(\d+))")
 _BASE = re.compile(r"[0-9a-zA-Z]*\d[0-9a-zA-Z]*_\{?(\d+)\}?")
@@ -15,6 +15,7 @@ _UNEVALUATED = re.compile(
     r"|\\(?:operatorname\*?|mathrm|text)\s*\{\s*(?:sum|prod|lim|det|gcd|lcm)\s*\}"
     r"|(?<![a-zA-Z\\])(?:sum|prod|det|gcd|lcm)\s*\(|\\frac\s*\{\s*d\s*\}\s*\{\s*d\s*[a-z]\s*\}|\\begin\s*\{vmatrix\}|[∑∏∫]"
 )
+_NEGATION = re.compile(r"\\(?:neq?|neg|lnot|not(?:in)?)(?![a-zA-Z])|[≠¬]|(?<![a-zA-Z\\])not(?![a-zA-Z])", re.IGNORECASE)
 _EQUALS = re.compile(r"(?<![<>!:])=")
 _PARTS = re.compile(r"[,;]|\\\\|\\text\s*\{\s*(?:and|or)\s*\}|(?<![a-zA-Z])(?:and|or)(?![a-zA-Z])")
 _NAMED = re.compile(r"\\?[a-zA-Z]+(?:_(?:\{[^{}]*\}|\w))?(?:\([a-zA-Z]\))?=([^=,;]+)")
@@ -64,7 +65,7 @@ def plain_number(answer: str) -> Fraction | None:
 def numbers_agree(gold: str, answer: str) -> bool | None:
     """Return whether two normalized plain numbers are equal, None when exact arithmetic does not decide it.
 
-    A decimal that differs from the gold answer may be its rounding, which is left to the verifier unless one of the two is tiny
+    A decimal that is close to the gold answer may be its rounding, which is left to the verifier unless one of the two is tiny
     (below 1e-4, where rounding to six decimals would swallow the difference).
     """
     first, second = plain_number(gold), plain_number(answer)
@@ -76,17 +77,21 @@ def numbers_agree(gold: str, answer: str) -> bool | None:
         return False
     if min(abs(first), abs(second)) < Fraction(1, 10_000):
         return abs(first - second) <= Fraction(1, 1_000_000) * max(abs(first), abs(second))
-    return None
+    is_far = abs(first - second) > Fraction(1, 100) * max(abs(first), abs(second), Fraction(1))
+    return False if is_far else None
 
 
 def why_not_an_answer(gold: str, answer: str) -> str:
     r"""Return why the answer may not be paid whatever its value: it repeats the question or asserts what is false.
 
     Rejected unless the gold answer does the same: unevaluated operators (`\sum`, `\int`, `\lim`, `\gcd`, ...), chains of
-    equations (`1 = 2 = 5`), equations without an unknown on the left (`6 = 5`), another number base (`101_2` for `101`).
+    equations (`1 = 2 = 5`), equations without an unknown on the left (`6 = 5`), negations, of which a parser keeps what is negated
+    (`\ne 5`), another number base (`101_2` for `101`).
     """
     if (echo := _UNEVALUATED.search(answer)) and not _UNEVALUATED.search(gold):
         return f"unevaluated: {echo.group()}"
+    if _NEGATION.search(answer) and not _NEGATION.search(gold):
+        return "a negation"
     if "=" in answer:
         sides = max((_EQUALS.split(part) for part in _PARTS.split(answer)), key=len)
         if len(sides) > max(2, len(_EQUALS.split(gold))):

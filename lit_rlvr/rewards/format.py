@@ -1,5 +1,9 @@
-"""Rewards and gates for completions that think between `<think>` and `</think>` before they answer."""
+"""Rewards and gates for the form of a completion: thinking between `<think>` and `</think>`, an answer in a box."""
 
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from lit_rlvr.rewards.answer import after_thinking, last_boxed
 from lit_rlvr.rewards.base import RewardFunction
 from lit_rlvr.types import Completion, Prompt, Verdict
 
@@ -39,7 +43,35 @@ class ThinkFormat(RewardFunction):
         return "" if answer.strip() else f"no answer after {CLOSE}"
 
 
-class ThinkGate(RewardFunction):
+class Gate(RewardFunction):
+    """Gives a fixed score to completions of a wrong form; the others are judged by the wrapped reward.
+
+    Args:
+        reward: judges the completions that pass.
+    """
+
+    def __init__(self, reward: RewardFunction) -> None:
+        self.reward = reward
+
+    @abstractmethod
+    def refusal(self, completion: Completion) -> Verdict | None:
+        """Return the fixed score of a completion that does not pass, None for one that does."""
+
+    def __call__(self, prompt: Prompt, completion: Completion) -> Verdict | float:
+        """Return the fixed score of a wrong form, otherwise the wrapped reward's verdict."""
+        refusal = self.refusal(completion)
+        return self.reward(prompt, completion) if refusal is None else refusal
+
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """Let the wrapped reward look at the prompts."""
+        self.reward.check(prompts)
+
+    def close(self) -> None:
+        """Release what the wrapped reward holds."""
+        self.reward.close()
+
+
+class ThinkGate(Gate):
     """Gives a fixed score to completions without think markers; the others are judged by the wrapped reward.
 
     Klear's mathematics reward is `ThinkGate(MathReward(correct_score=1, incorrect_score=-1))`. The closing marker is looked for
@@ -59,19 +91,38 @@ class ThinkGate(RewardFunction):
         missing_open: float = -2.0,
         prompt_opens_think: bool = False,
     ) -> None:
-        self.reward = reward
+        super().__init__(reward)
         self.missing_close = missing_close
         self.missing_open = missing_open
         self.prompt_opens_think = prompt_opens_think
 
-    def __call__(self, prompt: Prompt, completion: Completion) -> Verdict | float:
-        """Return the fixed score of a missing marker, otherwise the wrapped reward's verdict."""
+    def refusal(self, completion: Completion) -> Verdict | None:
+        """Return the score of a missing marker."""
         if CLOSE not in completion.text:
             return Verdict(self.missing_close, f"no {CLOSE}")
         if not self.prompt_opens_think and OPEN not in completion.text:
             return Verdict(self.missing_open, f"no {OPEN}")
-        return self.reward(prompt, completion)
+        return None
 
-    def close(self) -> None:
-        """Release what the wrapped reward holds."""
-        self.reward.close()
+
+class BoxedGate(Gate):
+    r"""Gives a fixed score to completions without a `\boxed{...}` answer; the others are judged by the wrapped reward.
+
+    For rewards that look at the whole text, and to pay less for no answer than for a wrong one. open-r1's mathematics reward, too,
+    takes nothing but a boxed answer.
+
+    Args:
+        reward: judges the completions that pass.
+        missing_box: the score without a balanced, non-empty box.
+        think_end: only text after the last occurrence of this marker counts; all text when it is absent or this is empty.
+    """
+
+    def __init__(self, reward: RewardFunction, missing_box: float = 0.0, think_end: str = CLOSE) -> None:
+        super().__init__(reward)
+        self.missing_box = missing_box
+        self.think_end = think_end
+
+    def refusal(self, completion: Completion) -> Verdict | None:
+        """Return the score of a missing box."""
+        box = last_boxed(after_thinking(completion.text, self.think_end))
+        return None if box else Verdict(self.missing_box, "no boxed answer" if box is None else "the box is empty")

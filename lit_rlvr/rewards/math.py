@@ -1,143 +1,106 @@
-r"""Rewards for answers that can be checked: mathematical equivalence, and plain equality for problems with one spelling."""
+r"""The reward for mathematical answers."""
 
-import re
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-from lit_rlvr.rewards.answer import clean, extract_answer, limit_problem
-from lit_rlvr.rewards.base import RewardFunction
-from lit_rlvr.rewards.equality import normalized, numbers_agree, why_not_an_answer, without_name
-from lit_rlvr.rewards.verifier import MathVerifier, VerifierError
-from lit_rlvr.types import Completion, Prompt, Verdict
+from lit_rlvr.rewards.answer import clean
+from lit_rlvr.rewards.answer_reward import AnswerReward
+from lit_rlvr.rewards.choice import choice_of
+from lit_rlvr.rewards.equality import normalized, numbers_agree, plain_number, why_not_an_answer, without_name
+from lit_rlvr.rewards.units import split_percent, split_unit
+from lit_rlvr.rewards.verifier import MathVerifier
+from lit_rlvr.rewards.verifier_worker import GaveUpError, VerifierError
 
 
-class MathReward(RewardFunction):
+@dataclass(eq=False)
+class MathReward(AnswerReward):
     r"""Pays for a final answer that is mathematically equal to `prompt.answer`.
 
-    Decided by the first step that can: equal spelling, equal plain numbers, the rejection of answers that only echo the
-    question or assert something false (`\sum_{i=1}^{100} i`, `6 = 5`), and math-verify in a worker process with a real
-    time-out. A time-out or a worker that died twice is an error (`Verdict(None, reason)`), everything else is right or wrong.
-    Percent signs and units are read as math-verify reads them: they may be left out.
+    Decided by the first step that can: equal spelling, equal letters of multiple choice, units that contradict each other, equal
+    plain numbers, the rejection of answers that only echo the question or assert something false (`\sum_{i=1}^{100} i`,
+    `6 = 5`), and math-verify in a process that the kernel ends at its limits.
 
-    Args:
-        correct_score: paid for a right answer. ASPO: 1, Klear: 1.
-        incorrect_score: paid for a wrong answer, a missing one, or one over the limits of size. ASPO: 0, Klear: -1.
-        pattern: regular expression; the answer is group 1 of its last match (all of it without a group). null takes the last
-            balanced `\boxed{...}`.
-        think_end: only text after the last occurrence of this marker counts; all text when it is absent or this is empty.
-        require_stop: a completion that was cut at the length limit is wrong, whatever it says.
-        timeout_s: seconds of wall-clock time the verifier may take for one answer before it is killed.
-        num_workers: verifier processes at most. None is started before the first answer needs one.
+    An answer that is too much for the verifier (CPU time, memory, a broken parser) is wrong, and its detail says `gave up`: a
+    policy can neither be paid for such an answer nor leave the gradient by writing one. An error (`Verdict(None, reason)`) is
+    what no answer can cause: no verifier process, a killed one, a machine that gives it no time.
     """
 
-    def __init__(
-        self,
-        correct_score: float = 1.0,
-        incorrect_score: float = 0.0,
-        pattern: str | None = None,
-        think_end: str = "</think>",
-        require_stop: bool = True,
-        timeout_s: float = 10.0,
-        num_workers: int = 2,
-    ) -> None:
-        self.correct_score = correct_score
-        self.incorrect_score = incorrect_score
-        self.pattern = _compiled(pattern)
-        self.think_end = think_end
-        self.require_stop = require_stop
-        self._verifier = MathVerifier(timeout_s, num_workers)
+    percent_matters: bool = False
+    """`5%` is 0.05 and never 5. By default a percent sign may be left out or added."""
+    units_matter: bool = False
+    """The answer must carry the unit of the gold answer (of those that are known: metric and US lengths, weights, volumes, times,
+    money, degrees). By default it may be left out or added. Units that differ are wrong either way; none is converted."""
+    cpu_s: float = 2.0
+    """Seconds of CPU time the verifier may take for one answer; an answer that takes more is wrong."""
+    wall_s: float = 10.0
+    """Seconds of wall-clock time it may take, should the machine be too busy to give it its CPU time."""
+    num_workers: int = 2
+    """Verifier processes at most. None is started before the first answer needs one."""
 
-    def __call__(self, prompt: Prompt, completion: Completion) -> Verdict:
-        """Judge the completion; see the class for what is right, wrong and an error."""
-        if self.require_stop and completion.is_truncated:
-            return Verdict(self.incorrect_score, "the completion was cut")
-        answer = extract_answer(completion.text, self.pattern, self.think_end)
-        if answer.problem:
-            return Verdict(self.incorrect_score, answer.problem)
-        try:
-            is_right, why = self._judge(clean(prompt.answer), answer.text)
-        except VerifierError as error:
-            return Verdict(None, str(error))
-        return Verdict(self.correct_score if is_right else self.incorrect_score, f"{answer.text!r}: {why}")
+    def __post_init__(self) -> None:
+        """Set the verifier up; it starts its processes when it is first asked."""
+        super().__post_init__()
+        self._verifier = MathVerifier(self.cpu_s, self.wall_s, self.num_workers)
 
-    def check_gold(self, prompt: Prompt) -> None:
-        """Refuse a prompt whose answer could never be matched; for data sets, when they are loaded.
+    def compare(self, gold: str, answer: str) -> tuple[bool | None, str]:
+        """Return whether the two mean the same, and what decided it."""
+        if normalized(gold) == normalized(answer):
+            return True, "same spelling"
+        if (choice := choice_of(gold)) and (chosen := choice_of(answer)):
+            return choice == chosen, "same choice" if choice == chosen else "another choice"
+        (gold_value, gold_unit), (value, unit) = split_unit(gold), split_unit(answer)
+        if gold_unit != unit and ((gold_unit and unit) or (gold_unit and self.units_matter)):
+            return False, f"{f'the unit {unit}' if unit else 'no unit'} instead of {gold_unit}"
+        return self._compare_values(gold, answer, normalized(gold_value), normalized(value))
+
+    def gold_problems(self, golds: Collection[str]) -> dict[str, str]:
+        """Return what is wrong with each gold answer that math-verify cannot read, to its end, as equal to itself.
 
         Raises:
-            ValueError: the answer is empty, over the limits of size, or not readable as mathematics.
+            VerifierError: the verifier's processes do not work.
         """
-        gold = clean(prompt.answer)
-        place = f"the answer {prompt.answer[:80]!r} of prompt {prompt.id!r}"
-        if problem := "it is empty" if not gold else limit_problem(gold):
-            raise ValueError(f"{place} cannot be verified ({problem}); correct it or leave the prompt out")
-        if numbers_agree(normalized(gold), normalized(gold)):
-            return
-        try:
-            readable = self._verifier.parses(gold) and self._verifier.equivalent(gold, gold)
-        except VerifierError as error:
-            raise ValueError(f"{place} cannot be verified ({error}); correct it or leave the prompt out") from error
-        if not readable:
-            raise ValueError(f"{place} does not parse as mathematics; correct it or leave the prompt out")
+        problems = super().gold_problems(golds)
+        symbolic = [gold for gold in golds if gold not in problems and not _is_decided_without_verifier(clean(gold))]
+        with ThreadPoolExecutor(self.num_workers) as threads:
+            found = threads.map(self._verifier.gold_problem, map(clean, symbolic))
+            return problems | {gold: problem for gold, problem in zip(symbolic, found, strict=True) if problem}
 
     def close(self) -> None:
         """Stop the verifier's processes."""
         self._verifier.close()
 
-    def _judge(self, gold: str, answer: str) -> tuple[bool, str]:
-        short_gold, short_answer = normalized(gold), normalized(answer)
-        if short_gold == short_answer:
-            return True, "same spelling"
+    def _compare_values(self, gold: str, answer: str, short_gold: str, short_answer: str) -> tuple[bool | None, str]:
+        """Compare the answers; the short ones are normalized and without units."""
+        (gold_part, gold_percent), (part, percent) = split_percent(short_gold), split_percent(short_answer)
+        if self.percent_matters and gold_percent != percent:
+            gold = short_gold = _hundredths(gold_part) if gold_percent else short_gold
+            answer = short_answer = _hundredths(part) if percent else short_answer
+        elif gold_percent or percent:
+            short_gold, short_answer = gold_part, part
         value = without_name(short_gold, short_answer), without_name(short_answer, short_gold)
         agree = numbers_agree(*value)
-        if agree is not None:
+        # without its sign a percentage may still agree with a fraction of one, which the verifier knows
+        if agree is not None and (agree or gold_percent == percent):
             return agree, "same number" if agree else "another number"
         if reason := why_not_an_answer(gold, answer):
             return False, reason
-        equivalent = self._verifier.equivalent(gold if value[0] == short_gold else value[0], answer)
+        return self._verify(gold if value[0] == short_gold else value[0], answer)
+
+    def _verify(self, gold: str, answer: str) -> tuple[bool | None, str]:
+        try:
+            equivalent = self._verifier.equivalent(gold, answer)
+        except GaveUpError as error:
+            return False, f"gave up: {error}"
+        except VerifierError as error:
+            return None, str(error)
         return equivalent, "equivalent" if equivalent else "not equivalent"
 
 
-class ExactAnswer(RewardFunction):
-    r"""Pays for a final answer spelled like `prompt.answer`, up to white space and case. Cheap: no process, no mathematics.
-
-    Args:
-        correct_score: paid for a right answer.
-        incorrect_score: paid for a wrong or missing one.
-        pattern: regular expression; the answer is group 1 of its last match (all of it without a group). null takes the last
-            balanced `\boxed{...}`.
-        think_end: only text after the last occurrence of this marker counts; all text when it is absent or this is empty.
-        require_stop: a completion that was cut at the length limit is wrong, whatever it says.
-    """
-
-    def __init__(
-        self,
-        correct_score: float = 1.0,
-        incorrect_score: float = 0.0,
-        pattern: str | None = None,
-        think_end: str = "</think>",
-        require_stop: bool = True,
-    ) -> None:
-        self.correct_score = correct_score
-        self.incorrect_score = incorrect_score
-        self.pattern = _compiled(pattern)
-        self.think_end = think_end
-        self.require_stop = require_stop
-
-    def __call__(self, prompt: Prompt, completion: Completion) -> Verdict:
-        """Judge the completion: right or wrong, never an error."""
-        if self.require_stop and completion.is_truncated:
-            return Verdict(self.incorrect_score, "the completion was cut")
-        answer = extract_answer(completion.text, self.pattern, self.think_end)
-        if answer.problem:
-            return Verdict(self.incorrect_score, answer.problem)
-        is_right = _folded(answer.text) == _folded(clean(prompt.answer))
-        return Verdict(self.correct_score if is_right else self.incorrect_score, repr(answer.text))
+def _is_decided_without_verifier(gold: str) -> bool:
+    return plain_number(normalized(gold)) is not None or bool(choice_of(gold))
 
 
-def _compiled(pattern: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if pattern is None else re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from error
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.split()).casefold()
+def _hundredths(value: str) -> str:
+    number = plain_number(value)
+    return rf"\frac{{{value}}}{{100}}" if number is None else f"{number.numerator}/{number.denominator * 100}"

@@ -93,6 +93,16 @@ class Rubric:
             # After an error nobody waits for what has not begun.
             threads.shutdown(cancel_futures=True)
 
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """Let every reward function look at all prompts before the first completion is judged.
+
+        Raises:
+            ValueError: a function refuses them; its name is in a note.
+        """
+        for name, function in self.rewards.items():
+            with _named(name):
+                function.check(prompts)
+
     def close(self) -> None:
         """Close every reward function."""
         for function in self.rewards.values():
@@ -148,11 +158,8 @@ class Judging:
 
 
 def _verdict(name: str, function: RewardFunction, prompt: Prompt, completion: Completion) -> Verdict:
-    try:
+    with _named(name, f" on prompt {prompt.id!r}"):
         outcome = function(prompt, completion)
-    except Exception as error:
-        error.add_note(f"raised by the reward function {name!r} on prompt {prompt.id!r}")
-        raise
     if isinstance(outcome, Verdict) and outcome.is_error:
         return outcome
     score, detail = (outcome.score, outcome.detail) if isinstance(outcome, Verdict) else (outcome, "")
@@ -162,3 +169,13 @@ def _verdict(name: str, function: RewardFunction, prompt: Prompt, completion: Co
             f"a score must be a finite number, and an error is Verdict(None, reason)"
         )
     return Verdict(float(score), detail)
+
+
+@contextmanager
+def _named(name: str, place: str = "") -> Iterator[None]:
+    """Say in a note which function raised."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"raised by the reward function {name!r}{place}")
+        raise

@@ -35,6 +35,8 @@ class TinyModelConfig:
     """Standard deviation of the initial weights."""
     alphabet: str = ARITHMETIC
     """Characters of the tokenizer; without effect for bytes."""
+    words: tuple[str, ...] = ()
+    """Longer pieces of text that are one token each; without effect for bytes."""
 
     def __post_init__(self) -> None:
         """Reject sizes no model can have."""
@@ -68,7 +70,7 @@ def make_model(
     """
     if (Path(path) / "config.json").exists() and not overwrite:
         raise FileExistsError(f"{path!r} already holds a model: choose another folder, or set `overwrite`")
-    tokenizer = byte_tokenizer() if byte_level else character_tokenizer(model.alphabet)
+    tokenizer = byte_tokenizer() if byte_level else character_tokenizer(model.alphabet, model.words)
     build_tiny_model(model, tokenizer, seed).save_pretrained(path)
     tokenizer.save_pretrained(path)
 

@@ -1,6 +1,8 @@
 """Tokenizers that need no training corpus: one token a character or a byte, and a few words."""
 
+import re
 import string
+from collections.abc import Sequence
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -25,11 +27,15 @@ CHAT_TEMPLATE = (
 )
 
 
-def character_tokenizer(alphabet: str = ARITHMETIC) -> PreTrainedTokenizerFast:
-    """Return a tokenizer with a token for each character of the alphabet and each of `WORDS`; others become `<|unk|>`."""
-    vocabulary = _vocabulary(dict.fromkeys(alphabet))
+def character_tokenizer(alphabet: str = ARITHMETIC, words: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """Return a tokenizer with a token for each character of the alphabet, each of `WORDS` and each of `words`.
+
+    Other characters become `<|unk|>`. Where two words begin, the longer one is taken.
+    """
+    vocabulary = _vocabulary(dict.fromkeys([*words, *alphabet]))
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"<think>|</think>|\\boxed\{|[\s\S]"), behavior="isolated")
+    units = "|".join(map(re.escape, sorted([*WORDS, *words], key=len, reverse=True)))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(rf"{units}|[\s\S]"), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
     return _as_pretrained(tokenizer)
 

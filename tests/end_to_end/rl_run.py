@@ -36,11 +36,17 @@ def make_module(model: Path, objective: PolicyObjective | None = None, **setting
     )
 
 
-def make_data(model: Path, num_prompts: int = 6, kind: type[RolloutDataModule] = RolloutDataModule, **settings: Any) -> Any:
+def make_data(
+    model: Path,
+    num_prompts: int = 6,
+    kind: type[RolloutDataModule] = RolloutDataModule,
+    reward: RewardFunction | None = None,
+    **settings: Any,
+) -> Any:
     return kind(
         PromptFormat(str(model)),
         AdditionPrompts("train", num=20),
-        {"digits": ShareOfDigits()},
+        {"digits": reward or ShareOfDigits()},
         val=AdditionPrompts("validation", num=5),
         sampling=SamplingParams(max_tokens=8),
         iteration=IterationConfig(num_prompts=num_prompts, group_size=4, num_mini_batches=2, ppo_epochs=2),

@@ -101,9 +101,9 @@ def test_answers_at_the_limits_are_kept() -> None:
     ],
 )
 def test_extraction_of_long_hostile_text_takes_linear_time(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     extract_answer(text)
-    assert time.perf_counter() - start < 3.0
+    assert time.process_time() - start < 3.0
 
 
 def test_no_box_is_not_an_empty_answer() -> None:

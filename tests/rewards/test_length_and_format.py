@@ -1,6 +1,6 @@
 import pytest
 
-from lit_rlvr.rewards import ExactAnswer, OverlongPenalty, RewardFunction, ThinkFormat, ThinkGate
+from lit_rlvr.rewards import BoxedGate, ExactAnswer, OverlongPenalty, RewardFunction, ThinkFormat, ThinkGate
 from lit_rlvr.types import Completion, Prompt, Verdict
 
 PROMPT = Prompt("p1", (), answer="72")
@@ -81,6 +81,29 @@ def test_the_opening_marker_may_be_in_the_prompt() -> None:
     gate = ThinkGate(ExactAnswer(), prompt_opens_think=True)
     assert score(gate, completion(r"a</think>\boxed{72}")) == 1.0
     assert score(gate, completion(r"a \boxed{72}")) == -0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"<think>a</think>\boxed{72}", 1.0),
+        (r"<think>a</think>\boxed{71}", 0.0),
+        (r"<think>\boxed{72}</think>72", -0.5),
+        (r"72", -0.5),
+        (r"\boxed{72", -0.5),
+        (r"\boxed{ }", -0.5),
+    ],
+)
+def test_a_gate_asks_for_a_box_before_anything_is_paid(text: str, expected: float) -> None:
+    anywhere = ExactAnswer(pattern=r"(\d+)(?=\D*$)")
+    gate = BoxedGate(anywhere, missing_box=-0.5)
+    assert score(gate, completion(text)) == expected
+
+
+def test_gates_can_be_nested() -> None:
+    gate = ThinkGate(BoxedGate(ExactAnswer(correct_score=1.0, incorrect_score=-1.0), missing_box=-1.5))
+    texts = [r"<think>a</think>\boxed{72}", r"<think>a</think>\boxed{7}", "<think>a</think>72", r"\boxed{72}", r"a</think>"]
+    assert [score(gate, completion(text)) for text in texts] == [1.0, -1.0, -1.5, -0.5, -2.0]
 
 
 class Closing(RewardFunction):

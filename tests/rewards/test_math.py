@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lit_rlvr.rewards import ExactAnswer, MathReward
+from lit_rlvr.rewards import AnswerReward, ExactAnswer, MathReward
 from lit_rlvr.types import Completion, Prompt, Verdict
 
 EQUAL = [
@@ -113,31 +113,12 @@ def test_a_pattern_instead_of_a_box() -> None:
         MathReward(pattern="(")
 
 
-@pytest.mark.parametrize("gold", ["72", r"\frac{1}{2}", "x^2+1", r"\text{Tuesday}", r"(-\infty, 2) \cup (3, 4]"])
-def test_gold_answers_that_can_be_verified_pass_the_check(reward: MathReward, gold: str) -> None:
-    reward.check_gold(prompt(gold))
-
-
-@pytest.mark.parametrize(
-    ("gold", "message"),
-    [
-        ("", "the answer '' of prompt 'p1' cannot be verified .it is empty."),
-        ("9" * 101, "101 digits in a row"),
-        (r"\frac{1}{", "does not parse as mathematics"),
-        ("!!", "does not parse as mathematics"),
-    ],
-)
-def test_gold_answers_that_can_never_be_matched_are_refused(reward: MathReward, gold: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        reward.check_gold(prompt(gold))
-
-
 def test_a_reward_can_be_copied_and_pickled() -> None:
-    function = MathReward(timeout_s=3.0, num_workers=1)
+    function = MathReward(cpu_s=3.0, wall_s=30.0, num_workers=1, pattern="(.+)")
     for twin in (copy.deepcopy(function), pickle.loads(pickle.dumps(function))):
-        assert twin(prompt("5"), completion(r"\boxed{5}")).score == 1.0
+        assert twin(prompt("5"), completion("5")).score == 1.0
         assert twin._verifier is not function._verifier
-        assert (twin._verifier.timeout_s, twin._verifier.num_workers) == (3.0, 1)
+        assert (twin._verifier.cpu_s, twin._verifier.wall_s, twin._verifier.num_workers) == (3.0, 30.0, 1)
 
 
 def test_exact_answers_ignore_white_space_and_case_only() -> None:
@@ -147,3 +128,16 @@ def test_exact_answers_ignore_white_space_and_case_only() -> None:
     assert [function(prompt("next Tuesday"), completion(text)).score for text in wrong] == [0.0, 0.0, 0.0]
     assert function(prompt("1/2"), completion(r"\boxed{0.5}")).score == 0.0
     assert function(prompt("5"), completion(r"\boxed{5}", "length")).score == 0.0
+
+
+class Longest(AnswerReward):
+    def compare(self, gold: str, answer: str) -> tuple[bool | None, str]:
+        return (None, "no gold") if not gold else (len(answer) >= len(gold), f"{len(answer)} characters")
+
+
+def test_an_answer_reward_of_ones_own_says_only_when_an_answer_is_right() -> None:
+    function = Longest(correct_score=2.0, incorrect_score=-2.0)
+    assert function(prompt("abc"), completion(r"\boxed{abcd}")) == Verdict(2.0, "'abcd': 4 characters")
+    assert function(prompt("abc"), completion(r"\boxed{ab}")) == Verdict(-2.0, "'ab': 2 characters")
+    assert function(prompt(""), completion(r"\boxed{ab}")) == Verdict(None, "'ab': no gold")
+    assert function(prompt("abc"), completion("ab")) == Verdict(-2.0, "no boxed answer in the completion")

@@ -1,0 +1,1 @@
+"""What runs inside the sandbox: the zygote and the programs forked from it. Imports nothing but the standard library."""
