@@ -1,6 +1,7 @@
 # make demo   train and evaluate a small model on the CPU (about two minutes)
 # make demo-code   the same with programs that are run on tests: soft against hard reward (about six minutes)
 # make test   lint, types and tests
+# make soak   two thousand programs in the sandbox, one in ten of them hostile
 # make layouts   the gradient in all layouts of ranks, micro-batches, packing and sharding (make test runs some of them)
 # Each makes a virtual environment in .venv first and installs the versions of constraints.txt into it.
 
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 # Small tensors are fastest on one thread, and so are two test processes on two cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-code test lint unit layouts format lock clean
+.PHONY: demo demo-code test lint unit layouts soak format lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py $(ARGS)
@@ -31,6 +32,9 @@ unit: $(VENV)/installed
 
 layouts: $(VENV)/installed
 	LIT_RLVR_ALL_LAYOUTS=1 $(BIN)/pytest tests/layout $(ARGS)
+
+soak: $(VENV)/installed
+	$(BIN)/python tests/sandbox/abuse/harness.py --soak 2000
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .

@@ -21,6 +21,8 @@ START_ALLOWANCE = 120.0
 """Seconds a process may take to load its libraries."""
 GRACE = 5.0
 """Seconds past the wall-clock limit after which a process that gives no sign is killed from outside."""
+ATTEMPTS = 3
+"""A pair is asked at most so often: whoever kills a process may kill its successor at once."""
 CONTROL = ("x+1", "1+x")
 """A pair that every working process can judge."""
 
@@ -64,17 +66,19 @@ class Worker:
         Raises:
             GaveUpError: the texts took more than `cpu_s` of CPU time; or they ran twice into the wall-clock or memory limit or
                 broke the process, which judges other pairs fine.
-            VerifierError: there was no reply twice, for any other reason.
+            VerifierError: there was no reply in so many attempts, for any other reason.
         """
-        losses = []
-        for _ in range(2):
+        losses: list[_Lost] = []
+        while len(losses) < ATTEMPTS:
             reply = self._exchange(function, *texts)
             if not isinstance(reply, _Lost):
                 return reply
             losses.append(reply)
-        if all(loss.is_the_answers for loss in losses) and not isinstance(self._exchange("equivalent", *CONTROL), _Lost):
-            raise GaveUpError(losses[-1].reason)
-        raise VerifierError("the verifier failed twice: " + "; ".join(loss.reason for loss in losses))
+            if sum(loss.is_the_answers for loss in losses) == 2:
+                if not isinstance(self._exchange("equivalent", *CONTROL), _Lost):
+                    raise GaveUpError(reply.reason)
+                break
+        raise VerifierError(f"the verifier failed {len(losses)} times: " + "; ".join(loss.reason for loss in losses))
 
     def stop(self) -> None:
         """Kill the process."""

@@ -97,23 +97,26 @@ class Collector:
     def _generate(
         self, prompts: Sequence[Prompt], params: SamplingParams, seeds: Sequence[Sequence[int]], judging: Judging
     ) -> list[Future[Rollout]]:
-        """Generate, and hand in each completion as soon as the engine tells that it is finished, the others at the end."""
-        handed_in: dict[tuple[int, int], Future[Rollout]] = {}
+        """Generate, and hand in each completion as soon as the engine tells that it is finished, the others at the end.
+
+        What the engine returns is what counts: a completion that is not the one it told of is judged again.
+        """
+        told: dict[tuple[int, int], tuple[Completion, Future[Rollout]]] = {}
 
         def hand_in(prompt: int, member: int, completion: Completion) -> None:
             decoded = replace(completion, text=self._decode(completion))
-            handed_in[prompt, member] = judging.submit(prompts[prompt], decoded)
+            told[prompt, member] = completion, judging.submit(prompts[prompt], decoded)
 
         self.engine.on_completion = hand_in
         try:
             generated = self.engine.generate(prompts, params, seeds, self.stop_token_ids)
         finally:
             self.engine.on_completion = None
-        for p, completions in enumerate(generated):
-            for g, completion in enumerate(completions):
-                if (p, g) not in handed_in:
-                    hand_in(p, g, completion)
-        return [handed_in[p, g] for p, completions in enumerate(generated) for g in range(len(completions))]
+        places = [(p, g, completion) for p, row in enumerate(generated) for g, completion in enumerate(row)]
+        for p, g, completion in places:
+            if (p, g) not in told or told[p, g][0] != completion:
+                hand_in(p, g, completion)
+        return [told[p, g][1] for p, g, _ in places]
 
     def _decode(self, completion: Completion) -> str:
         return str(self.tokenizer.decode(list(completion.token_ids), skip_special_tokens=True))

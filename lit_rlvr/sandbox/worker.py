@@ -105,8 +105,8 @@ class Worker:
             WorkerDied: as `send`.
         """
         answer = self._receive(wall_s + _GRACE_S)
-        if answer.get("error"):
-            raise WorkerDied(answer["error"])
+        if answer.get("error") or "endings" not in answer:
+            raise WorkerDied(answer.get("error") or f"the zygote sent {sorted(answer)} in place of endings")
         return answer["endings"]
 
     @property
