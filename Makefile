@@ -1,5 +1,5 @@
 # make demo   train and evaluate a small model on the CPU (about two minutes)
-# make demo-code   the same with programs that are run on tests: soft against hard reward (about six minutes)
+# make demo-code   the same with programs that are run on tests: soft against hard reward (about four minutes)
 # make test   lint, types and tests
 # make soak   two thousand programs in the sandbox, one in ten of them hostile
 # make layouts   the gradient in all layouts of ranks, micro-batches, packing and sharding (make test runs some of them)
