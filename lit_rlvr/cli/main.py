@@ -2,23 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from lit_rlvr.cli.suggestion import did_you_mean
-
-USAGE_ERROR = 2
-
-
-class Verb(NamedTuple):
-    """What `lit-rlvr VERB` runs."""
-
-    help: str
-    """One line for `lit-rlvr --help`."""
-    target: str
-    """`module:function`, imported when the verb is called; the function takes the arguments after the verb."""
-
+from lit_rlvr.cli.verbs import USAGE_ERROR, Verb, lines_of_help
 
 VERBS: dict[str, Verb] = {
     "sft": Verb("supervised fine-tuning: fit, validate or test", "lit_rlvr.cli.train:sft"),
@@ -26,7 +13,7 @@ VERBS: dict[str, Verb] = {
     "make-model": Verb("write a tiny untrained model and its tokenizer to a directory", "lit_rlvr.cli.model_files:make_model"),
     "export": Verb("write a checkpoint as a Hugging Face model directory", "lit_rlvr.cli.model_files:export"),
     "objective": Verb(
-        "what objectives do to tokens: their gradient weights (show), recorded rollouts (lens)",
+        "what objectives do to tokens: their gradient weights (show), the contract (check), recorded rollouts (lens)",
         "lit_rlvr.cli.objective:objective",
     ),
     "sandbox": Verb(
@@ -50,27 +37,21 @@ def main(args: Sequence[str] | None = None) -> int:
         return USAGE_ERROR
     _make_working_directory_importable()
     try:
-        _load(VERBS[args[0]].target)(args[1:])
+        VERBS[args[0]].load()(args[1:])
     except SystemExit as stop:
         return _exit_code(stop)
     return 0
 
 
 def _usage() -> str:
-    width = max(map(len, VERBS)) + 2
-    lines = [f"  {name:<{width}}{verb.help}" for name, verb in VERBS.items()]
-    return "\n".join(["usage: lit-rlvr VERB [options]", "", *lines, "", "lit-rlvr VERB --help explains a verb."])
+    explained = "lit-rlvr VERB --help explains a verb."
+    return "\n".join(["usage: lit-rlvr VERB [options]", "", *lines_of_help(VERBS), "", explained])
 
 
 def _make_working_directory_importable() -> None:
     """Console scripts do not see the working directory, where a user's own classes usually live."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-
-
-def _load(target: str) -> Callable[[list[str]], None]:
-    module, function = target.split(":")
-    return getattr(import_module(module), function)
 
 
 def _exit_code(stop: SystemExit) -> int:

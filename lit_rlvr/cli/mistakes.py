@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from lit_rlvr.cli.verbs import USAGE_ERROR
+
 DEBUG_VARIABLE = "LIT_RLVR_DEBUG"
 """Set to anything, it shows the traceback instead."""
-
-USAGE_ERROR = 2
 
 
 @contextmanager

@@ -1,20 +1,18 @@
 """The verb `objective`: what an objective does to a token, before any training."""
 
 import re
-import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
-from lit_rlvr.cli.mistakes import USAGE_ERROR, mistakes_explained
-from lit_rlvr.cli.objective_argument import NamedObjective, in_yaml, read_objective
+from lit_rlvr.cli.mistakes import mistakes_explained
+from lit_rlvr.cli.objective_argument import NamedObjective, in_yaml, read_objectives
 from lit_rlvr.cli.parser import Parser
-from lit_rlvr.cli.suggestion import did_you_mean
+from lit_rlvr.cli.verbs import Verb, run_part
 
-SUBCOMMANDS = {
-    "show": ("draw and print the gradient weights of objectives", "lit_rlvr.cli.objective:show"),
-    "check": ("try an objective against the contract of all objectives", "lit_rlvr.cli.objective_check:check"),
-    "lens": ("show what objectives do to every token of recorded rollouts", "lit_rlvr.cli.token_lens:lens"),
+PARTS = {
+    "show": Verb("draw and print the gradient weights of objectives", "lit_rlvr.cli.objective:show"),
+    "check": Verb("try an objective against the contract of all objectives", "lit_rlvr.cli.objective_check:check"),
+    "lens": Verb("show what objectives do to every token of recorded rollouts", "lit_rlvr.cli.token_lens:lens"),
 }
 
 HOW_TO_NAME = (
@@ -26,15 +24,7 @@ HOW_TO_NAME = (
 
 def objective(args: list[str]) -> None:
     """Run `lit-rlvr objective show|check|lens`."""
-    if args and args[0] in ("-h", "--help"):
-        print(_usage())
-        return
-    if not args or args[0] not in SUBCOMMANDS:
-        problem = f"unknown '{args[0]}'.{did_you_mean(args[0], SUBCOMMANDS)}" if args else "expected show, check or lens first."
-        print(f"error: {problem}\n\n{_usage()}", file=sys.stderr)
-        raise SystemExit(USAGE_ERROR)
-    module, function = SUBCOMMANDS[args[0]][1].split(":")
-    getattr(import_module(module), function)(args[1:])
+    run_part("lit-rlvr objective", PARTS, args, HOW_TO_NAME)
 
 
 def show(args: list[str]) -> None:
@@ -48,7 +38,7 @@ def show(args: list[str]) -> None:
     parser.args = args
     settings = parser.parse_args(args)
     with mistakes_explained():
-        named = _distinct([read_objective(text) for text in [settings.objective, *settings.compare]])
+        named = read_objectives([settings.objective, *settings.compare])
         _write_card(named, Path(settings.out))
 
 
@@ -85,21 +75,8 @@ def _description(named: NamedObjective) -> str:
     return "\n".join(part for part in (f"{named.label}  ({named.class_path})", purpose, settings) if part) + "\n"
 
 
-def _distinct(named: Sequence[NamedObjective]) -> Sequence[NamedObjective]:
-    labels = [one.label for one in named]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice:
-        raise ValueError(f"{twice} is named twice: the two curves would be one. Give one of them other settings.")
-    return named
-
-
 def _file_name(labels: Sequence[str]) -> str:
     """Return a name for files: letters, digits, dots and dashes."""
     names = [re.sub(r"[^\w.+-]+", "_", label).strip("_") for label in labels]
     joined = "_vs_".join(names)
     return joined if len(joined) <= 100 else f"{names[0][:80]}_vs_{len(names) - 1}_others"
-
-
-def _usage() -> str:
-    lines = [f"  {name:<6}{purpose}" for name, (purpose, _) in SUBCOMMANDS.items()]
-    return "\n".join(["usage: lit-rlvr objective show|check|lens [options]", "", *lines, "", HOW_TO_NAME])

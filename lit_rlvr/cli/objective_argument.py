@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from inspect import isabstract, isclass, signature
 from pathlib import Path
@@ -66,6 +66,20 @@ def read_objective(text: str) -> NamedObjective:
         section = {"class_path": _path_of_class(name)}
     section["init_args"] = {**(section.get("init_args") or {}), **settings}
     return _instantiate(section, text, files)
+
+
+def read_objectives(texts: Sequence[str]) -> list[NamedObjective]:
+    """Return the objectives of a comparison; see `read_objective`.
+
+    Raises:
+        ValueError: also when two are the same.
+    """
+    named = [read_objective(text) for text in texts]
+    labels = [one.label for one in named]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice:
+        raise ValueError(f"{twice} is named twice: give one of them other settings, or leave it out")
+    return named
 
 
 class _ObjectiveParser(Parser):

@@ -1,29 +1,18 @@
 """The verb `sandbox`: whether this machine can run untrusted programs, and doing it for others."""
 
 import argparse
-import sys
-from importlib import import_module
 
-from lit_rlvr.cli.main import USAGE_ERROR
-from lit_rlvr.cli.suggestion import did_you_mean
+from lit_rlvr.cli.verbs import Verb, run_part
 
-SUBCOMMANDS = {
-    "check": ("what this machine offers, and what the sandbox takes of it", "lit_rlvr.cli.sandbox:check"),
-    "serve": ("run programs for others over HTTP", "lit_rlvr.sandbox.server:serve"),
+PARTS = {
+    "check": Verb("what this machine offers, and what the sandbox takes of it", "lit_rlvr.cli.sandbox:check"),
+    "serve": Verb("run programs for others over HTTP", "lit_rlvr.sandbox.server:serve"),
 }
 
 
 def sandbox(args: list[str]) -> None:
     """Run `lit-rlvr sandbox check|serve`."""
-    if args and args[0] in ("-h", "--help"):
-        print(_usage())
-        return
-    if not args or args[0] not in SUBCOMMANDS:
-        problem = f"unknown '{args[0]}'.{did_you_mean(args[0], SUBCOMMANDS)}" if args else "expected check or serve first."
-        print(f"error: {problem}\n\n{_usage()}", file=sys.stderr)
-        raise SystemExit(USAGE_ERROR)
-    module, function = SUBCOMMANDS[args[0]][1].split(":")
-    getattr(import_module(module), function)(args[1:])
+    run_part("lit-rlvr sandbox", PARTS, args)
 
 
 def check(args: list[str]) -> None:
@@ -52,8 +41,3 @@ def check(args: list[str]) -> None:
     weaker = [probe.name for probe in probes if probe.problem and STRENGTHS.index(probe.name) < STRENGTHS.index(chosen)]
     why = f"{' and '.join(weaker)} cannot be had" if weaker else "nothing is stronger"
     print(f"\nLocalSandbox uses {chosen}: {why}.")
-
-
-def _usage() -> str:
-    lines = [f"  {name:<8}{text}" for name, (text, _) in SUBCOMMANDS.items()]
-    return "\n".join(["usage: lit-rlvr sandbox COMMAND [options]", "", *lines])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_rlvr.cli.mistakes import mistakes_explained
-from lit_rlvr.cli.objective_argument import NamedObjective, read_objective
+from lit_rlvr.cli.objective_argument import read_objectives
 from lit_rlvr.cli.parser import Parser
 
 
@@ -35,10 +35,9 @@ def _write(file: str, objective: str | None, compare: Sequence[str], out: str | 
     from lit_rlvr.report.token_records import read_tokens
 
     records = read_tokens(file)
-    main = read_objective(objective or recorded_objective(records[0].objective))
-    named = _by_label([main, *map(read_objective, compare)])
+    named = read_objectives([objective or recorded_objective(records[0].objective), *compare])
     path = Path(out) if out else Path(file.rsplit("/", 1)[-1]).with_suffix(".html")
-    return write_lens(path, records, named, f"Token lens: {file}", max_completions)
+    return write_lens(path, records, {one.label: one.objective for one in named}, f"Token lens: {file}", max_completions)
 
 
 def recorded_objective(description: Mapping[str, Any]) -> str:
@@ -53,16 +52,3 @@ def recorded_objective(description: Mapping[str, Any]) -> str:
         )
     settings = ", ".join(f"{key}={value!r}" for key, value in description.get("init_args", {}).items())
     return f"{description['class_path']}({settings})"
-
-
-def _by_label(named: Sequence[NamedObjective]) -> dict[str, Any]:
-    """Return the objectives by label.
-
-    Raises:
-        ValueError: two are the same.
-    """
-    labels = [one.label for one in named]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice:
-        raise ValueError(f"{twice} is named twice: give one of them other settings, or leave it out")
-    return {one.label: one.objective for one in named}
