@@ -8,11 +8,23 @@ from torch import Tensor
 
 from lit_rlvr.types import StepTotals
 
-MAX_KL_LOG_RATIO = 20.0
-"""`kl_k3` limits log-ratios to ±20 before the exponential."""
+MAX_LOG_RATIO = 20.0
+"""Log-ratios are limited to ±20 before the exponential: `e^20` is about 5e8."""
 
 Reduction = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "constant"]
 """How the token losses of one optimizer step become one number; see `loss_weights`."""
+
+
+def limited(log_ratio: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return the log-ratio, limited to ±20 in value and with derivative 1; where it is not finite the derivative is 0.
+
+    A plain clamp would take the gradient from the tokens that are furthest off.
+
+    >>> limited(torch.tensor([3.0, 50.0, torch.nan]))
+    tensor([ 3., 20.,  0.])
+    """
+    value = log_ratio.detach().nan_to_num(nan=0.0).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    return value + torch.where(torch.isfinite(log_ratio), log_ratio - log_ratio.detach(), 0.0)
 
 
 def kl_k1(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -45,10 +57,8 @@ def kl_k3(logprobs: Float[Tensor, "*shape"], ref_logprobs: Float[Tensor, "*shape
     >>> kl_k3(torch.tensor([0.0, -1.0]), torch.tensor([0.0, 0.0]))
     tensor([0.0000, 0.7183])
     """
-    difference = ref_logprobs - logprobs
-    value = difference.detach().nan_to_num(nan=0.0).clamp(-MAX_KL_LOG_RATIO, MAX_KL_LOG_RATIO)
-    limited = value + torch.where(torch.isfinite(difference), difference - difference.detach(), 0.0)
-    return torch.expm1(limited) - limited
+    difference = limited(ref_logprobs - logprobs)
+    return torch.expm1(difference) - difference
 
 
 def row_mean(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B 1"]:

@@ -8,11 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lit_rlvr.ops import row_mean
+from lit_rlvr.ops import MAX_LOG_RATIO, row_mean
 from lit_rlvr.types import RolloutBatch
-
-MAX_LOG_RATIO = 20.0
-"""Log-ratios, for sequences their sums, are limited to ±20 before the exponential."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class TruncatedImportanceSampling:
     def _ratio(
         self, old_logprobs: Float[Tensor, "B T"], rollout_logprobs: Float[Tensor, "B T"], loss_mask: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "B T"]:
-        """Return the ratio before bounds: NaN where it is not known."""
+        """Return the ratio before bounds, its log (for sequences, their sum) limited to ±20: NaN where it is not known."""
         log_ratio = torch.where(loss_mask, old_logprobs - rollout_logprobs, 0.0)
         if self.level == "sequence":
             log_ratio = log_ratio.sum(dim=1, keepdim=True)

@@ -7,11 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lit_rlvr.metrics.token_statistics import TokenStatistics
-from lit_rlvr.ops import row_mean
+from lit_rlvr.ops import MAX_LOG_RATIO, row_mean
 from lit_rlvr.types import RolloutBatch
-
-MAX_LOG_RATIO = 20.0
-"""Log-ratios are limited to ±20, as those that the objectives see."""
 
 OF_EVERY_BATCH = (
     *("entropy", "entropy_positive", "entropy_negative"),

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-MAX_LOG_RATIO = 20.0
-"""Log-ratios are limited to ±20 before the exponential: `e^20` is about 5e8."""
+from lit_rlvr.ops import limited
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,7 @@ class ObjectiveInputs:
         The limit acts on the value only: the derivative with respect to `logprobs` stays 1, so that no objective loses a token's
         gradient by accident. Where the log-ratio is not finite the derivative is 0.
         """
-        log_ratio = self.logprobs - self.old_logprobs
-        value = log_ratio.detach().nan_to_num(nan=0.0).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-        return value + torch.where(torch.isfinite(log_ratio), log_ratio - log_ratio.detach(), 0.0)
+        return limited(self.logprobs - self.old_logprobs)
 
     @cached_property
     def ratio(self) -> Float[Tensor, "B T"]:
