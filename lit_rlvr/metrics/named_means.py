@@ -8,6 +8,11 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 
+def counting_dtype(device: torch.device) -> torch.dtype:
+    """Return the type for sums over many tokens: double precision, but on Apple's GPUs, which have none."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 class NamedMeans(Metric):
     """Base of metrics that keep a sum and a count per name, in double precision whatever the module's precision.
 
@@ -72,7 +77,7 @@ class NamedMeans(Metric):
     def _apply(self, fn: Callable, exclude_state: Sequence[str] = "") -> nn.Module:
         """Follow the module to its device, but not to its precision: a half-precision sum of tokens stops growing."""
         super()._apply(fn, exclude_state=tuple(self._defaults))
-        precision = torch.float32 if self.device.type == "mps" else torch.float64
+        precision = counting_dtype(self.device)
         for name in self._defaults:
             default, own = cast(Tensor, self._defaults[name]), getattr(self, name)
             dtype = precision if default.is_floating_point() else torch.long

@@ -37,14 +37,15 @@ def export_policy(policy: Policy, tokenizer: PreTrainedTokenizerBase, path: str)
 def gathered(policy: Policy) -> Policy:
     """Return the policy with whole weights: itself, or on rank 0 a copy on the CPU of one that is sharded.
 
-    Collective for a sharded policy: every rank must call it. The copy of the other ranks is the initial model.
+    Collective for a sharded policy: every rank must call it. The other ranks have no use for a copy and get their shards back.
     """
     if not isinstance(policy, FSDPModule):
         return policy
     weights = get_model_state_dict(policy, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    if not weights:
+        return policy
     whole = Policy(policy.config)
-    if weights:
-        whole.load_state_dict(weights)
+    whole.load_state_dict(weights)
     return whole
 
 

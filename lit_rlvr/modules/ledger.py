@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lit_rlvr.metrics.named_means import counting_dtype
 from lit_rlvr.types import RolloutBatch, SFTBatch, StepTotals
 
 RELATIVE_TOLERANCE = 1e-5
@@ -53,8 +54,9 @@ class NormalizationLedger:
             loss: its share of the loss of the step, before any scaling.
         """
         has_weight = batch.loss_weights != 0
-        entries = (has_weight.sum(), has_weight.any(dim=1).sum(), batch.loss_weights.sum(dtype=torch.float64), loss.detach())
-        counted = torch.stack([entry.to(torch.float64) for entry in entries])
+        dtype = counting_dtype(loss.device)
+        entries = (has_weight.sum(), has_weight.any(dim=1).sum(), batch.loss_weights.sum(dtype=dtype), loss.detach())
+        counted = torch.stack([entry.to(dtype) for entry in entries])
         self._counted = counted if self._counted is None else self._counted + counted
         self._totals = batch.totals
 
