@@ -5,7 +5,7 @@ One alignment rule holds for every tensor of a batch: **column `t` of every fiel
 never carries a loss. Dimensions: `B` completions, `T` tokens, `P` prompts, `G` group size, `V` vocabulary.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -47,6 +47,25 @@ class Conversation:
 
 
 @dataclass(frozen=True)
+class LogprobSemantics:
+    """Which distribution an engine's log-probs are those of."""
+
+    temperature: float = 1.0
+    """What the logits were divided by; 0 for greedy decoding."""
+    top_p: float = 1.0
+    """Share of probability that nucleus sampling kept."""
+    top_k: int = 0
+    """Number of tokens that were kept; 0 for all."""
+    is_processed: bool = True
+    """True for log-probs of the distribution that was sampled from; False for those of `softmax(logits)`, whatever was sampled."""
+
+    @property
+    def is_truncated(self) -> bool:
+        """True when some tokens could not be sampled, and those that could be have log-probs that sum to 1 among themselves."""
+        return self.is_processed and (self.top_p < 1 or self.top_k > 0)
+
+
+@dataclass(frozen=True)
 class Completion:
     """What an engine generated for one member of a group."""
 
@@ -57,9 +76,13 @@ class Completion:
     finish_reason: FinishReason
     """`stop` when a stop token ended it, `length` when it was cut."""
     weight_version: int = -1
-    """The version of the policy's weights that generated it."""
+    """The version of the policy's weights that generated it; the oldest one, where the weights changed while it was generated."""
     text: str = ""
     """Decoded tokens without special tokens. Filled in by the collector."""
+    semantics: LogprobSemantics = LogprobSemantics()
+    """Which distribution `logprobs` are those of."""
+    token_versions: tuple[int, ...] = ()
+    """The version that generated each token; empty when all are of `weight_version`."""
 
     @property
     def is_truncated(self) -> bool:
@@ -217,6 +240,23 @@ class RolloutPolicy(Protocol):
 
     def unsharded(self) -> AbstractContextManager[None]:
         """Return a context in which every rank holds all weights. Entering it is collective."""
+        ...
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The type that its matrix products are computed in: that of the trainer's autocast, or of the weights."""
+        ...
+
+    def named_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield each weight under its name in a Hugging Face checkpoint, whole and one at a time: sharded weights are gathered (every
+        rank must iterate to the end), adapters are merged, tied weights come once.
+        """
+        ...
+
+    def token_logprobs(
+        self, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], temperature: float
+    ) -> list[list[float]]:
+        """Return the log-prob of each token of each completion after its prompt, under `softmax(logits / temperature)`."""
         ...
 
     def score(self, batch: RolloutBatch) -> RolloutBatch:

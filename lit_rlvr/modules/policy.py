@@ -104,6 +104,13 @@ class Policy(nn.Module):
         output = decoder(input_ids=input_ids[attention_mask][None], position_ids=position_ids, use_cache=False)
         return output.last_hidden_state[0][predicts[attention_mask]]
 
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The type that matrix products are computed in: that of the trainer's autocast, or of the weights."""
+        kind = self.device.type
+        with self.forward_context():
+            return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.dtype
+
     def unsharded(self) -> AbstractContextManager[None]:
         """Return a context in which every rank holds all weights. Entering it is collective."""
         return unsharded(self)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lit_rlvr.types import Completion, Prompt, RolloutPolicy
+from lit_rlvr.types import Completion, LogprobSemantics, Prompt, RolloutPolicy
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,22 @@ class SamplingParams:
         if self.top_k < 0:
             raise ValueError(f"top_k must be 0 (keep all) or positive, got {self.top_k}")
 
+    @property
+    def semantics(self) -> LogprobSemantics:
+        """What log-probs of the distribution that is sampled from are those of."""
+        return LogprobSemantics(self.temperature, self.top_p, self.top_k)
+
 
 class RolloutEngine(ABC):
     """Samples completions from the weights it was last given."""
 
     weight_version: int = -1
     """Version of the weights the engine holds; -1 before the first update."""
+    can_overlap: bool = False
+    """True when `generate` may run in another thread while the policy is trained: the engine holds weights of its own."""
+    can_update_midway: bool = False
+    """True when `update_weights` may be called while `generate` runs in another thread: the completions in progress go on with the
+    new weights, and their `token_versions` tell which token came from which."""
     on_progress: Callable[[int, int], None] | None = None
     """Called now and then while generating, with the completions finished and asked for. A progress bar sets it."""
 
