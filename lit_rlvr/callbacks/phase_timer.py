@@ -14,10 +14,12 @@ from lit_rlvr.types import RolloutGroup
 class PhaseTimer(Callback):
     """Logs seconds and tokens per second of each phase at the end of every iteration.
 
-    Keys: `time/rollout`, `time/train`, `time/validation`, `time/iteration` (seconds of the slowest rank),
+    Keys: `time/rollout`, `time/train`, `time/validation`, `time/iteration` and `time/collection` (seconds of the slowest rank),
     `time/rollout_tokens_per_second` (generated tokens, all ranks) and `time/train_tokens_per_second` (prompt and completion
     tokens trained on, all ranks). The rollout is what happens between the start of an epoch and its first micro-batch;
-    validation is what Lightning's validation loop takes; training is the rest.
+    validation is what Lightning's validation loop takes; training is the rest. The collection is how long it took to generate and judge
+    the completions of the iteration: a part of the rollout, unless they were collected during the training before, when the
+    rollout is what was left to wait for. Tokens are generated per second of it.
 
     `totals` holds the seconds of each phase over the whole run, checkpoints included.
     """
@@ -84,13 +86,14 @@ class PhaseTimer(Callback):
             seconds["validation"] = self._validation_seconds
         for phase, value in seconds.items():
             self.totals[phase] += value
-        self._log(pl_module, seconds)
+        collection = getattr(getattr(trainer, "datamodule", None), "collection_seconds", rollout)
+        self._log(pl_module, seconds | {"collection": collection} if self._rollout_tokens else seconds)
 
     def _log(self, pl_module: LightningModule, seconds: Mapping[str, float]) -> None:
         slowest = {f"time/{phase}": value for phase, value in seconds.items()}
-        if self._rollout_tokens and seconds["rollout"] > 0:
+        if seconds.get("collection", 0) > 0:
             # Every rank sees all groups, so the count is already the count of all ranks.
-            slowest["time/rollout_tokens_per_second"] = self._rollout_tokens / seconds["rollout"]
+            slowest["time/rollout_tokens_per_second"] = self._rollout_tokens / seconds["collection"]
         pl_module.log_dict(slowest, on_epoch=True, sync_dist=True, reduce_fx="max")
         if seconds["train"] > 0 and (tokens := int(self._train_tokens)):
             rate = tokens / seconds["train"]

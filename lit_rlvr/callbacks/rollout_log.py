@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import fsspec
@@ -17,9 +18,9 @@ class RolloutLog(Callback):
     """Writes one JSON Lines file per iteration, `iteration_000012.jsonl`, and `validation_000012.jsonl` for evaluations.
 
     One row per completion: iteration, prompt (id, source, messages, answer), member of the group, text, number of tokens,
-    finish reason, reward, correctness, each reward function's verdict, advantage, statistics of the engine's log-probs, and the
-    version of the weights that generated it. Numbers that are not finite become null. A file appears under its name only when
-    complete, and only rank 0 writes.
+    finish reason, reward, correctness, each reward function's verdict, advantage, statistics of the engine's log-probs, which
+    distribution they are those of, the sampling seed, and the oldest and newest version of the weights that generated it.
+    Numbers that are not finite become null. A file appears under its name only when complete, and only rank 0 writes.
 
     Args:
         every_n_iterations: write every n-th iteration; validations are written whenever they happen.
@@ -101,7 +102,10 @@ def _completion_columns(rollout: Rollout) -> dict[str, Any]:
         "verdicts": {name: {"score": _finite(v.score), "detail": v.detail} for name, v in rollout.verdicts.items()},
         "advantage": _finite(rollout.advantage),
         "logprobs": _statistics(completion.logprobs),
+        "semantics": asdict(completion.semantics),
+        "seed": completion.seed,
         "weight_version": completion.weight_version,
+        "newest_weight_version": max(completion.token_versions, default=completion.weight_version),
     }
 
 

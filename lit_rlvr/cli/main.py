@@ -10,6 +10,7 @@ from lit_rlvr.cli.verbs import USAGE_ERROR, Verb, lines_of_help
 VERBS: dict[str, Verb] = {
     "sft": Verb("supervised fine-tuning: fit, validate or test", "lit_rlvr.cli.train:sft"),
     "rl": Verb("reinforcement learning with verifiable rewards: fit, validate or test", "lit_rlvr.cli.train:rl"),
+    "doctor": Verb("check a configuration, its model, data and engine before a long run", "lit_rlvr.cli.doctor:doctor"),
     "make-model": Verb("write a tiny untrained model and its tokenizer to a directory", "lit_rlvr.cli.model_files:make_model"),
     "export": Verb("write a checkpoint as a Hugging Face model directory", "lit_rlvr.cli.model_files:export"),
     "objective": Verb(

@@ -8,11 +8,21 @@ from torch import Tensor
 
 from lit_rlvr.batching import pad_right
 from lit_rlvr.ops import Reduction, loss_weights, step_totals
-from lit_rlvr.types import Rollout, RolloutBatch, SFTBatch
+from lit_rlvr.types import LogprobSemantics, Rollout, RolloutBatch, SFTBatch
 
 
 def collate_rollouts(rollouts: Sequence[Rollout], temperature: float) -> RolloutBatch:
-    """Stack rollouts into a batch on the CPU; the loss weights are still 0."""
+    """Stack rollouts into a batch on the CPU; the loss weights are still 0.
+
+    Args:
+        rollouts: judged completions, at least one, all sampled in one way.
+        temperature: what the policy divides its logits by when it scores them.
+
+    Raises:
+        ValueError: the completions' log-probs are of different distributions, or of another one than was sampled from, or were
+            sampled at another temperature; a completion has not exactly one log-prob per token.
+    """
+    semantics = _common_semantics(rollouts, temperature)
     prompts = [r.prompt.token_ids for r in rollouts]
     completions = [r.completion.token_ids for r in rollouts]
     input_ids, attention_mask, loss_mask = _sequences(prompts, completions)
@@ -30,7 +40,39 @@ def collate_rollouts(rollouts: Sequence[Rollout], temperature: float) -> Rollout
         loss_weights=nothing,
         positive_weights=nothing,
         temperature=temperature,
+        is_gap_defined=not semantics.is_truncated,
     )
+
+
+def _common_semantics(rollouts: Sequence[Rollout], temperature: float) -> LogprobSemantics:
+    """Return which distribution the log-probs of all the rollouts are those of, if that is what the policy can be compared with."""
+    first, semantics = rollouts[0].prompt.id, rollouts[0].completion.semantics
+    for rollout in rollouts:
+        completion = rollout.completion
+        if len(completion.logprobs) != len(completion.token_ids):
+            raise ValueError(
+                f"a completion of prompt {rollout.prompt.id!r} has {len(completion.token_ids)} tokens but {len(completion.logprobs)} "
+                "log-probs: the engine must return one for each token"
+            )
+        if completion.semantics != semantics:
+            raise ValueError(
+                f"the log-probs of one batch must be those of one distribution, but prompt {first!r} was sampled with {semantics} and "
+                f"prompt {rollout.prompt.id!r} with {completion.semantics}: do the ranks have engines of different settings?"
+            )
+    is_plain = semantics.temperature == 1 and semantics.top_p == 1 and semantics.top_k == 0
+    if not semantics.is_processed and not is_plain:
+        raise ValueError(
+            f"the engine sampled with {semantics} but reports log-probs of softmax(logits), another distribution than it sampled from: "
+            "have it report processed log-probs (vLLM: logprobs_mode='processed_logprobs'), or sample at temperature 1 without top_p "
+            "and top_k"
+        )
+    if semantics.temperature != temperature:
+        raise ValueError(
+            f"the engine sampled prompt {first!r} at temperature {semantics.temperature} but data.sampling.temperature is {temperature}, "
+            "which the policy's log-probs are computed with: the engine must obey its SamplingParams, and say so in "
+            "Completion.semantics"
+        )
+    return semantics
 
 
 def stamp_weights(step: RolloutBatch, reduction: Reduction, divisor: float | None = None) -> RolloutBatch:

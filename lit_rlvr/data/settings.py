@@ -7,6 +7,7 @@ from typing import Any
 
 from lit_rlvr.ops import Reduction
 from lit_rlvr.rollout.engine import SamplingParams
+from lit_rlvr.rollout_correction import TruncatedImportanceSampling
 
 
 @dataclass(frozen=True)
@@ -98,3 +99,22 @@ class EvaluationConfig:
     """Decode each problem greedily, too."""
     batch_prompts: int = 64
     """Problems generated at once, per rank."""
+
+
+def check_training_rollouts(
+    sampling: SamplingParams, iteration: IterationConfig, correction: TruncatedImportanceSampling | None
+) -> None:
+    """Refuse rollouts that nothing could be learned from, or that could not be weighed.
+
+    Raises:
+        ValueError: greedy sampling, the reduction `constant` without a divisor, or a correction of truncated sampling.
+    """
+    if sampling.temperature == 0:
+        raise ValueError("data.sampling.temperature is 0: greedy completions of a group would all be the same")
+    if correction is not None and sampling.semantics.is_truncated:
+        raise ValueError(
+            f"data.rollout_correction cannot be used with data.sampling.top_p={sampling.top_p} and top_k={sampling.top_k}: the engine's "
+            "log-probs are then those of the tokens that were kept, the policy's those of all, and every weight would hold the "
+            "mass that was left out; train on top_p=1 and top_k=0, or without a correction"
+        )
+    iteration.require_divisor(sampling.max_tokens)

@@ -55,6 +55,8 @@ class TrainingDynamics(TokenStatistics):
     they are shares of the tokens of that sign (clip-higher acts through `clip_fraction_high_positive`). `rollout_gap_exp` is the
     multiplicative error of NeMo-RL. Klear-Reasoner and verl log `kl_old_k1` as `ppo_kl`.
 
+    Where sampling was truncated (top-p, top-k) the gap between engine and policy is not defined: nothing of `rollout` is measured.
+
     Log-ratios are limited to ±20 like those of `ObjectiveInputs.ratio`. Where a difference of log-probs is not defined (NaN, or two
     infinities of one sign) the token is left out of the means that need it, though the objective treats its ratio as 1. All values
     are computed in double precision: of small log-ratios, single precision leaves nothing of `k3`.
@@ -128,7 +130,9 @@ def _from_logprobs(batch: RolloutBatch, logprobs: Float[Tensor, "B T"], precisio
     """Return what differences of log-probs tell, NaN where they are not defined."""
     if batch.old_logprobs is None:
         raise ValueError("the batch has no old_logprobs: it was not scored by the policy before the first update")
-    pairs = {"old": (batch.old_logprobs, logprobs), "rollout": (batch.rollout_logprobs, batch.old_logprobs)}
+    pairs = {"old": (batch.old_logprobs, logprobs)}
+    if batch.is_gap_defined:
+        pairs["rollout"] = (batch.rollout_logprobs, batch.old_logprobs)
     if batch.ref_logprobs is not None:
         pairs["ref"] = (logprobs, batch.ref_logprobs)
     first, second = (torch.stack(side).to(precision) for side in zip(*pairs.values(), strict=True))
@@ -136,8 +140,11 @@ def _from_logprobs(batch: RolloutBatch, logprobs: Float[Tensor, "B T"], precisio
     k3 = torch.expm1(log_ratios) - log_ratios
     values = {f"kl_{name}_k1": k1 for name, k1 in zip(pairs, (-log_ratios).unbind(), strict=True)}
     values |= {f"kl_{name}_k3": estimate for name, estimate in zip(pairs, k3.unbind(), strict=True)}
-    gap = values["kl_rollout_k1"].abs()
-    return values | {"ratio": log_ratios[0].exp(), "rollout_gap": gap, "rollout_gap_exp": gap.exp()}
+    values["ratio"] = log_ratios[0].exp()
+    if batch.is_gap_defined:
+        gap = values["kl_rollout_k1"].abs()
+        values |= {"rollout_gap": gap, "rollout_gap_exp": gap.exp()}
+    return values
 
 
 def _response_means(

@@ -1,6 +1,6 @@
 """The policy: a Hugging Face causal LM seen through its token log-probs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -8,14 +8,15 @@ from typing import Any, cast
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import PreTrainedModel
 
 from lit_rlvr.batching import within_token_budget
 from lit_rlvr.modules.loading import PolicyConfig, build_model
+from lit_rlvr.modules.sequences import predicting_states, scored_rows
+from lit_rlvr.modules.weights import named_weights
 from lit_rlvr.sharding import unsharded
 from lit_rlvr.token_scores import token_scores
-from lit_rlvr.types import RolloutBatch
+from lit_rlvr.types import RolloutBatch, SFTBatch
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Policy(nn.Module):
 
         Without `with_entropy` the entropies are 0, which saves a pass over the logits.
         """
-        hidden = self._hidden_states(input_ids, attention_mask, mask)
+        hidden = predicting_states(self.causal_lm.get_decoder(), input_ids, attention_mask, mask, self.config.pack_sequences)
         logprobs, entropy = token_scores(
             hidden,
             self.causal_lm.get_output_embeddings(),
@@ -88,22 +89,6 @@ class Policy(nn.Module):
         spread = _spread(logprobs, mask)
         return PolicyScores(spread, torch.zeros_like(spread) if entropy is None else _spread(entropy, mask))
 
-    def _hidden_states(
-        self, input_ids: Int[Tensor, "B T"], attention_mask: Bool[Tensor, "B T"], mask: Bool[Tensor, "B T"]
-    ) -> Float[Tensor, "N H"]:
-        """Return the hidden states that predict the masked tokens: those of the positions before them."""
-        if bool(mask[:, 0].any()):
-            raise ValueError("the first token of a row has no prediction: its loss mask must be False")
-        decoder = self.causal_lm.get_decoder()
-        predicts = functional.pad(mask[:, 1:], (0, 1))
-        if not self.config.pack_sequences:
-            output = decoder(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
-            return output.last_hidden_state[predicts]
-        # Positions that start again at 0, and no attention mask, are how transformers is told where a sequence begins.
-        position_ids = attention_mask.cumsum(dim=1)[attention_mask][None] - 1
-        output = decoder(input_ids=input_ids[attention_mask][None], position_ids=position_ids, use_cache=False)
-        return output.last_hidden_state[0][predicts[attention_mask]]
-
     @property
     def compute_dtype(self) -> torch.dtype:
         """The type that matrix products are computed in: that of the trainer's autocast, or of the weights."""
@@ -115,15 +100,37 @@ class Policy(nn.Module):
         """Return a context in which every rank holds all weights. Entering it is collective."""
         return unsharded(self)
 
+    def named_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield each weight whole, under its name in a Hugging Face checkpoint; see `weights.named_weights`."""
+        return named_weights(self.model)
+
+    @torch.no_grad()
+    def token_logprobs(
+        self, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], temperature: float
+    ) -> list[list[float]]:
+        """Return the log-prob of each token of each completion after its prompt, under `softmax(logits / temperature)`.
+
+        In the trainer's precision. With sharded weights every rank must call it, with as many tokens.
+
+        Raises:
+            ValueError: a prompt is empty, so that the first token of its completion has no prediction; a temperature of 0.
+        """
+        if not prompts:
+            return []
+        rows = scored_rows(prompts, completions)
+        logprobs = self._score_all(self, rows, temperature)
+        return [row[mask].tolist() for row, mask in zip(logprobs, rows.loss_mask, strict=True)]
+
     @torch.no_grad()
     def score(self, batch: RolloutBatch) -> RolloutBatch:
         """Return the batch, on its own device, with `old_logprobs` (and `ref_logprobs`, when a reference is kept)."""
         self._reference = tuple(reference.to(self.device) for reference in self._reference)
-        old = self._score_all(self, batch)
+        old = self._score_all(self, batch, batch.temperature)
         if not self.with_reference:
             return replace(batch, old_logprobs=old)
         with self._reference_policy() as reference:
-            return replace(batch, old_logprobs=old, ref_logprobs=self._score_all(reference, batch))
+            ref = self._score_all(reference, batch, batch.temperature)
+            return replace(batch, old_logprobs=old, ref_logprobs=ref)
 
     @contextmanager
     def _reference_policy(self) -> Iterator["Policy"]:
@@ -133,13 +140,13 @@ class Policy(nn.Module):
             with self.model.disable_adapter():  # type: ignore[operator]
                 yield self
 
-    def _score_all(self, policy: "Policy", batch: RolloutBatch) -> Float[Tensor, "B T"]:
+    def _score_all(self, policy: "Policy", batch: RolloutBatch | SFTBatch, temperature: float) -> Float[Tensor, "B T"]:
         lengths = batch.attention_mask.sum(dim=1).tolist()
         logprobs = torch.zeros(batch.loss_mask.shape, dtype=torch.promote_types(self.dtype, torch.float32))
         for run in within_token_budget(lengths, budget=4 * self.config.chunk_size):
             part = batch.rows(torch.tensor(run)).to(self.device)
             with self.forward_context():
-                scores = policy(part.input_ids, part.attention_mask, part.loss_mask, part.temperature, with_entropy=False)
+                scores = policy(part.input_ids, part.attention_mask, part.loss_mask, temperature, with_entropy=False)
             logprobs[torch.tensor(run), : part.input_ids.shape[1]] = scores.logprobs.to(logprobs)
         return logprobs.to(batch.loss_mask.device)
 

@@ -11,6 +11,7 @@ from lit_rlvr.rewards.length import OverlongPenalty
 from lit_rlvr.rewards.math import MathReward
 from lit_rlvr.rewards.repetition import RepetitionPenalty
 from lit_rlvr.rewards.rubric import Rubric
+from lit_rlvr.rewards.self_test import SelfTest
 
 __all__ = [
     "Answer",
@@ -25,6 +26,7 @@ __all__ = [
     "RepetitionPenalty",
     "RewardFunction",
     "Rubric",
+    "SelfTest",
     "ThinkFormat",
     "ThinkGate",
     "extract_answer",

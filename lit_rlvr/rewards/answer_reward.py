@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from lit_rlvr.rewards.answer import clean, extract_answer, has_balanced_braces, limit_problem
 from lit_rlvr.rewards.base import RewardFunction
 from lit_rlvr.rewards.gold import report_gold_problems
+from lit_rlvr.rewards.self_test import SelfTest
 from lit_rlvr.types import Completion, Prompt, Verdict
+
+PHRASES = (r"\boxed{{{}}}", "#### {}", "The answer is {}", "The final answer is {}.", "Answer: {}", "{}")
+"""Ways to state an answer, one of which a pattern of the configuration may find."""
+NO_ANSWER = "-86753090"
+"""Is wrong unless somebody asks for this very number."""
+BUSY = "1" * 3000 + r" \boxed{" * 3000
+"""Takes for ever where boxes are counted, or digits matched, in more than linear time."""
 
 
 @dataclass(eq=False)
@@ -70,6 +78,18 @@ class AnswerReward(RewardFunction):
             ValueError: they are more than `max_bad_golds` of the prompts.
         """
         report_gold_problems(prompts, self.gold_problems({prompt.answer for prompt in prompts}), self.max_bad_golds)
+
+    def self_test(self, prompt: Prompt) -> SelfTest:
+        """Return the gold answer, another one, and one that is nothing but beginnings."""
+        has_answer = not _form_problem(clean(prompt.answer))
+        right = self.statement_of(prompt.answer) if has_answer else None
+        return SelfTest(right, self.statement_of(NO_ANSWER), BUSY, has_answer=has_answer)
+
+    def statement_of(self, answer: str) -> str | None:
+        """Return a completion in which the answer is found, None when there is no telling what `pattern` looks for."""
+        statements = (phrase.format(answer) for phrase in PHRASES)
+        found = (text for text in statements if extract_answer(text, self._pattern, self.think_end).text == clean(answer))
+        return next(found, None)
 
 
 def _form_problem(gold: str) -> str:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from lit_rlvr.rewards.self_test import SelfTest
 from lit_rlvr.types import Completion, Prompt, Verdict
 
 
@@ -24,6 +25,10 @@ class RewardFunction(ABC):
             ValueError: naming the prompts, what is wrong with them, and the mend.
         """
         return None
+
+    def self_test(self, prompt: Prompt) -> SelfTest:
+        """Return completions of the prompt whose outcome is known, for `lit-rlvr doctor`; without them it can tell little."""
+        return SelfTest()
 
     def close(self) -> None:
         """Release what the function holds (worker processes, connections)."""

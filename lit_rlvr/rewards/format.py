@@ -5,10 +5,13 @@ from collections.abc import Sequence
 
 from lit_rlvr.rewards.answer import after_thinking, last_boxed
 from lit_rlvr.rewards.base import RewardFunction
+from lit_rlvr.rewards.self_test import SelfTest
 from lit_rlvr.types import Completion, Prompt, Verdict
 
 OPEN = "<think>"
 CLOSE = "</think>"
+MANY = 3000
+"""Marks in a text that must be looked through in linear time."""
 
 
 class ThinkFormat(RewardFunction):
@@ -29,6 +32,11 @@ class ThinkFormat(RewardFunction):
         """Judge the form only, never the answer."""
         problem = self._problem(completion.text)
         return Verdict(self.incorrect_score if problem else self.correct_score, problem)
+
+    def self_test(self, prompt: Prompt) -> SelfTest:
+        """Return a thought with an answer, one without, and many thoughts."""
+        thought = "1" + CLOSE if self.prompt_opens_think else OPEN + "1" + CLOSE
+        return SelfTest(f"{thought}2", thought, thought * MANY)
 
     def _problem(self, text: str) -> str:
         opened = OPEN + text if self.prompt_opens_think else text
@@ -66,6 +74,21 @@ class Gate(RewardFunction):
         """Let the wrapped reward look at the prompts."""
         self.reward.check(prompts)
 
+    def self_test(self, prompt: Prompt) -> SelfTest:
+        """Return the texts of the wrapped reward in a form that passes, as far as there is one."""
+        inner = self.reward.self_test(prompt)
+        dressed = self._dressed(inner.right), self._dressed(inner.wrong), self._dressed(inner.hanging)
+        return SelfTest(*dressed, inner.limit_s, inner.has_answer)
+
+    def in_form(self, text: str) -> str:
+        """Return the text with what the gate looks for; a gate that can tell what that is overrides this."""
+        return text
+
+    def _dressed(self, text: str | None) -> str | None:
+        """Return the text in a form that passes; None where there is none."""
+        forms = [] if text is None else [text, self.in_form(text)]
+        return next((form for form in forms if self.refusal(_completion(form)) is None), None)
+
     def close(self) -> None:
         """Release what the wrapped reward holds."""
         self.reward.close()
@@ -96,6 +119,10 @@ class ThinkGate(Gate):
         self.missing_open = missing_open
         self.prompt_opens_think = prompt_opens_think
 
+    def in_form(self, text: str) -> str:
+        """Return the text after a thought."""
+        return ("1" if self.prompt_opens_think else OPEN + "1") + CLOSE + text
+
     def refusal(self, completion: Completion) -> Verdict | None:
         """Return the score of a missing marker."""
         if CLOSE not in completion.text:
@@ -122,7 +149,15 @@ class BoxedGate(Gate):
         self.missing_box = missing_box
         self.think_end = think_end
 
+    def in_form(self, text: str) -> str:
+        """Return the text after a box that is not empty."""
+        return r"\boxed{1} " + text
+
     def refusal(self, completion: Completion) -> Verdict | None:
         """Return the score of a missing box."""
         box = last_boxed(after_thinking(completion.text, self.think_end))
         return None if box else Verdict(self.missing_box, "no boxed answer" if box is None else "the box is empty")
+
+
+def _completion(text: str) -> Completion:
+    return Completion((), (), "stop", text=text)

@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lit_rlvr.rewards.base import RewardFunction
+from lit_rlvr.rewards.self_test import SelfTest
 from lit_rlvr.types import Completion, Prompt, Verdict
 
 _FORMULA = re.compile(r"\\[a-zA-Z]+|\$\$.*?\$\$|\$[^$\n]*\$|\\\[.*?\\\]|\\\(.*?\\\)", re.DOTALL)
 _SYMBOLS = {"GREEK", "MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT", "BLACK-LETTER", "ANGSTROM", "OHM", "MICRO"}
 """Beginnings of the names of letters that stand for quantities in any language."""
+SAMPLES = {"LATIN": "words", "CYRILLIC": "слова", "CJK": "文字", "HANGUL": "한글", "ARABIC": "كلمات", "HEBREW": "מילים"}
+"""A text in each of some scripts."""
 
 
 class LanguageConsistency(RewardFunction):
@@ -43,6 +46,12 @@ class LanguageConsistency(RewardFunction):
         wanted = sum(found[script] for script in self.scripts)
         others = ", ".join(f"{count} {script}" for script, count in found.most_common() if script not in self.scripts)
         return Verdict(wanted / total if total else 1.0, f"{wanted} of {total} letters" + (f"; {others}" if others else ""))
+
+    def self_test(self, prompt: Prompt) -> SelfTest:
+        """Return a text in one of the scripts, and one in none of them."""
+        right = next((text for script, text in SAMPLES.items() if script in self.scripts), None)
+        wrong = next((text for script, text in SAMPLES.items() if script not in self.scripts), None)
+        return SelfTest(right, wrong, "$" * 20_000)
 
 
 def letters_by_script(text: str) -> Counter[str]:

@@ -1,6 +1,7 @@
 """A penalty for completions that come close to the length limit."""
 
 from lit_rlvr.rewards.base import RewardFunction
+from lit_rlvr.rewards.self_test import SelfTest
 from lit_rlvr.types import Completion, Prompt, Verdict
 
 
@@ -34,3 +35,7 @@ class OverlongPenalty(RewardFunction):
         excess = length - (self.max_tokens - self.buffer)
         score = -self.factor * min(max(excess / self.buffer, 0.0), 1.0)
         return Verdict(score, f"{length} of {self.max_tokens} tokens")
+
+    def self_test(self, prompt: Prompt) -> SelfTest:
+        """Return a short text and, with a token to each digit and blank, one of twice the limit."""
+        return SelfTest("1", "1 " * self.max_tokens)

@@ -2,15 +2,22 @@ r"""The reward for mathematical answers."""
 
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lit_rlvr.rewards.answer import clean
 from lit_rlvr.rewards.answer_reward import AnswerReward
 from lit_rlvr.rewards.choice import choice_of
 from lit_rlvr.rewards.equality import normalized, numbers_agree, plain_number, why_not_an_answer, without_name
+from lit_rlvr.rewards.self_test import SelfTest
 from lit_rlvr.rewards.units import split_percent, split_unit
 from lit_rlvr.rewards.verifier import MathVerifier
-from lit_rlvr.rewards.verifier_worker import GaveUpError, VerifierError
+from lit_rlvr.rewards.verifier_worker import GRACE, GaveUpError, VerifierError
+from lit_rlvr.types import Prompt
+
+TOWER = "7^{7^{7^{7}}}"
+"""A number that does not fit the machine: the verifier must give up on it."""
+START_S = 60.0
+"""Seconds that a verifier's process may take to start on a busy machine."""
 
 
 @dataclass(eq=False)
@@ -65,6 +72,11 @@ class MathReward(AnswerReward):
         with ThreadPoolExecutor(self.num_workers) as threads:
             found = threads.map(self._verifier.gold_problem, map(clean, symbolic))
             return problems | {gold: problem for gold, problem in zip(symbolic, found, strict=True) if problem}
+
+    def self_test(self, prompt: Prompt) -> SelfTest:
+        """Return the gold answer, another one, and a tower of powers."""
+        limit_s = START_S + 2 * (self.wall_s + GRACE)
+        return replace(super().self_test(prompt), hanging=self.statement_of(TOWER), limit_s=limit_s)
 
     def close(self) -> None:
         """Stop the verifier's processes."""

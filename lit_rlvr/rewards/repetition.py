@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Sequence
 
 from lit_rlvr.rewards.base import RewardFunction
+from lit_rlvr.rewards.self_test import SelfTest
 from lit_rlvr.types import Completion, Prompt, Verdict
 
 
@@ -72,3 +73,7 @@ class RepetitionPenalty(RewardFunction):
         """Return the penalty, between `-factor` and 0."""
         rate = text_repetition_rate(completion.text, self.n)
         return Verdict(-self.factor * max(rate - self.free_share, 0.0) / (1 - self.free_share), f"{rate:.1%} repeated")
+
+    def self_test(self, prompt: Prompt) -> SelfTest:
+        """Return a text without repetition, and one that is nothing else."""
+        return SelfTest("1 2 3", "1 " * (20 * self.n), "1 " * 100_000)

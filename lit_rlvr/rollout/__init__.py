@@ -2,5 +2,7 @@
 
 from lit_rlvr.rollout.embedded import EmbeddedEngine
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
+from lit_rlvr.rollout.replay import ReplayEngine
+from lit_rlvr.rollout.vllm import VLLMEngine
 
-__all__ = ["EmbeddedEngine", "RolloutEngine", "SamplingParams"]
+__all__ = ["EmbeddedEngine", "ReplayEngine", "RolloutEngine", "SamplingParams", "VLLMEngine"]

@@ -1,5 +1,6 @@
 """From prompts to scored groups: generate, decode, judge."""
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -10,6 +11,10 @@ from lit_rlvr.rewards.rubric import Judging, Rubric
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.seeding import derive_seed
 from lit_rlvr.types import Completion, Prompt, Rollout, RolloutGroup, RolloutPolicy
+
+
+class CollectionInterruptedError(RuntimeError):
+    """Nobody waits for these completions any more."""
 
 
 class Collector:
@@ -39,6 +44,12 @@ class Collector:
         self._policy: RolloutPolicy | None = None
         self._current_version: Callable[[], int] = lambda: -1
         self._synced_version: int | None = None
+        self._interrupted = threading.Event()
+
+    @property
+    def current_version(self) -> int:
+        """Version of the policy's weights."""
+        return self._current_version()
 
     def connect(self, policy: RolloutPolicy, current_version: Callable[[], int]) -> None:
         """Generate from this policy from now on.
@@ -49,13 +60,25 @@ class Collector:
                 has changed, the engine is updated before it generates.
         """
         self._policy, self._current_version, self._synced_version = policy, current_version, None
+        self._interrupted.clear()
 
-    def _sync(self) -> None:
-        """Make sure that the engine holds the current weights."""
+    def interrupt(self) -> None:
+        """Let `sample`, which may run in another thread, raise `CollectionInterruptedError` from now on, until `connect`.
+
+        A generation in progress ends with its next completion, if the engine tells of each, else when it is through.
+        """
+        self._interrupted.set()
+
+    def sync(self) -> None:
+        """Make sure that the engine holds the current weights: update it if they have changed, or if it has put them away.
+
+        Raises:
+            RuntimeError: no policy is connected, or the engine does not take over its weights.
+        """
         if self._policy is None:
             raise RuntimeError("no policy is connected: rollouts would come from nowhere (is the WeightSync callback missing?)")
         version = self._current_version()
-        if version != self._synced_version:
+        if version != self._synced_version or self.engine.weight_version != version:
             self.engine.update_weights(self._policy, version)
             self._synced_version = version
         if self.engine.weight_version != version:
@@ -73,16 +96,33 @@ class Collector:
         iteration: int,
         draws: Sequence[int] = (),
     ) -> list[RolloutGroup]:
-        """Return one group of `group_size` judged completions per prompt, in order.
+        """Return one group of `group_size` judged completions of the current policy per prompt; see `sample`.
+
+        Raises:
+            RuntimeError: no policy is connected, or the engine does not hold its current weights.
+        """
+        self.sync()
+        return self.sample(prompts, group_size, params, stream, iteration, draws)
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        group_size: int,
+        params: SamplingParams,
+        stream: str,
+        iteration: int,
+        draws: Sequence[int] = (),
+    ) -> list[RolloutGroup]:
+        """Return one group of `group_size` judged completions per prompt, in order, from the weights that the engine holds.
 
         The sampling seeds depend on `stream`, `iteration`, the prompt's id and the member only: the same call gives the same
         completions on any number of ranks. Where a prompt comes back within an iteration (a small data set, or many rounds of dynamic
         sampling), `draws` tells how often it was drawn before, and its members count on: it would get the same completions again.
 
         Raises:
-            RuntimeError: no policy is connected, or the engine does not hold its current weights.
+            CollectionInterruptedError: see `interrupt`.
         """
-        self._sync()
+        self._check_wanted()
         seeds = [
             [derive_seed(self.seed, stream, iteration, prompt.id, draw * group_size + member) for member in range(group_size)]
             for prompt, draw in zip(prompts, draws or [0] * len(prompts), strict=True)
@@ -104,7 +144,8 @@ class Collector:
         told: dict[tuple[int, int], tuple[Completion, Future[Rollout]]] = {}
 
         def hand_in(prompt: int, member: int, completion: Completion) -> None:
-            decoded = replace(completion, text=self._decode(completion))
+            self._check_wanted()
+            decoded = replace(completion, text=self._decode(completion), seed=seeds[prompt][member])
             told[prompt, member] = completion, judging.submit(prompts[prompt], decoded)
 
         self.engine.on_completion = hand_in
@@ -117,6 +158,10 @@ class Collector:
             if (p, g) not in told or told[p, g][0] != completion:
                 hand_in(p, g, completion)
         return [told[p, g][1] for p, g, _ in places]
+
+    def _check_wanted(self) -> None:
+        if self._interrupted.is_set():
+            raise CollectionInterruptedError("the collection was interrupted: the run ends, or has failed elsewhere")
 
     def _decode(self, completion: Completion) -> str:
         return str(self.tokenizer.decode(list(completion.token_ids), skip_special_tokens=True))

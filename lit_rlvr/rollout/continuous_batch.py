@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from lit_rlvr.rollout.decoding import DecodingRoute
 from lit_rlvr.rollout.engine import SamplingParams
 from lit_rlvr.rollout.sampling import draw, random_streams, uniforms
+from lit_rlvr.rollout.token_versions import VersionLog
 from lit_rlvr.types import Completion
 
 _LAST, _POSITION, _STEP, _CURSOR, _STREAM, _ALIVE = range(6)
@@ -47,21 +49,36 @@ class ContinuousBatch:
         self.stop = torch.tensor(sorted(set(stop_token_ids)), dtype=torch.long, device=device)
         self.state = torch.zeros(6, max_rows, dtype=torch.long, device=device)
         self.active = 0
+        self.versions = VersionLog()
         self._running: set[int] = set()
         self.spare_cell = num_rows * params.max_tokens
         self.tokens = torch.full((self.spare_cell + 1,), -1, dtype=torch.long, device=device)
         # The trainer's precision may have made bfloat16 the default type.
         self.logprobs = torch.zeros(self.spare_cell + 1, dtype=torch.float32, device=device)
 
-    def run(self, jobs: Sequence[Job], max_prefill_tokens: int, on_finished: Callable[[list[int]], None]) -> None:
-        """Decode all jobs, the longest prompts first, to their ends. `on_finished` is told the rows that have left the batch."""
+    def run(
+        self,
+        jobs: Sequence[Job],
+        max_prefill_tokens: int,
+        turn: Callable[[], AbstractContextManager[int]],
+        on_finished: Callable[[list[int]], None],
+    ) -> None:
+        """Decode all jobs, the longest prompts first, to their ends.
+
+        Each step, with the prefills before it, runs inside `turn()`, which yields the version of the weights. `on_finished` is told
+        the rows that have left the batch, outside of any turn. Keys and values stay as they are when the version changes.
+        """
         queue = deque(jobs)
         while queue or self.active:
-            self._refill(queue, max_prefill_tokens)
-            alive = self._step()
-            dead = self.active - alive
-            if dead * COMPACTION_SHARE >= self.active and dead:
-                self._compact(alive)
+            with turn() as version:
+                self.versions.begin_step(version)
+                self._refill(queue, max_prefill_tokens)
+                alive = self._step()
+                dead = self.active - alive
+                has_left = dead * COMPACTION_SHARE >= self.active and dead > 0
+                if has_left:
+                    self._compact(alive)
+            if has_left:
                 on_finished(self._finished())
 
     def _refill(self, queue: deque[Job], max_prefill_tokens: int) -> None:
@@ -94,7 +111,9 @@ class ContinuousBatch:
         ]
         new = torch.tensor(rows, device=self.state.device).T
         new[_STREAM] = random_streams(new[_STREAM])
-        self._running.update(row for job in jobs for row in job.rows)
+        admitted = [row for job in jobs for row in job.rows]
+        self._running.update(admitted)
+        self.versions.admit(admitted)
         self.state[:, self.active : self.active + len(rows)] = new
         self.active += len(rows)
 
@@ -128,7 +147,7 @@ class ContinuousBatch:
         finished, self._running = self._running - here, here
         return sorted(finished)
 
-    def completions(self, rows: Sequence[int], names: Sequence[str], weight_version: int) -> list[Completion]:
+    def completions(self, rows: Sequence[int], names: Sequence[str]) -> list[Completion]:
         """Return the completions of finished rows.
 
         Raises:
@@ -137,14 +156,22 @@ class ContinuousBatch:
         chosen = torch.tensor(rows, device=self.tokens.device)
         tokens = self.tokens[:-1].view(-1, self.params.max_tokens)[chosen]
         logprobs = self.logprobs[:-1].view(-1, self.params.max_tokens)[chosen]
-        _check_finite(logprobs, [names[row] for row in rows], weight_version)
+        _check_finite(logprobs, [names[row] for row in rows], self.versions.latest)
         lengths = (tokens >= 0).sum(dim=1).tolist()
         tokens, logprobs, stop = tokens.cpu(), logprobs.cpu(), set(self.stop.tolist())
         results = []
-        for i, length in enumerate(lengths):
-            ids = tuple(tokens[i, :length].tolist())
-            finish = "stop" if ids[-1] in stop else "length"
-            results.append(Completion(ids, tuple(logprobs[i, :length].tolist()), finish, weight_version))  # type: ignore[arg-type]
+        for i, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+            ids, versions = tuple(tokens[i, :length].tolist()), self.versions.of(row, length)
+            results.append(
+                Completion(
+                    token_ids=ids,
+                    logprobs=tuple(logprobs[i, :length].tolist()),
+                    finish_reason="stop" if ids[-1] in stop else "length",
+                    weight_version=min(versions),
+                    semantics=self.params.semantics,
+                    token_versions=versions if len(set(versions)) > 1 else (),
+                )
+            )
         return results
 
 

@@ -1,22 +1,23 @@
-"""Generation inside the trainer's process, by the very module that is being trained: no copy of the weights, nothing to synchronise."""
+"""Generation inside the trainer's process: by the very module that is being trained, or by a copy of it on another device."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from lit_rlvr.rollout.continuous_batch import ContinuousBatch, Job
 from lit_rlvr.rollout.decoding import GenericRoute, SlabRoute, causal_lm_of, is_plain_full_attention
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
+from lit_rlvr.rollout.held_weights import HeldWeights, TrainersModule
 from lit_rlvr.rollout.kv_cache import SLAB_ATTENTION, install_slab_attention
+from lit_rlvr.rollout.own_copy import OwnCopy
+from lit_rlvr.rollout.request_check import check_requests
 from lit_rlvr.types import Completion, Prompt, RolloutPolicy
 
 
 class EmbeddedEngine(RolloutEngine):
-    """Samples from the trainer's own transformers model, on whatever device it lives.
+    """Samples from the trainer's own transformers model, on whatever device it lives, or from a copy of it.
 
     Each distinct prompt is prefilled once and its keys and values are shared out to its members; finished rows leave the batch
     and waiting ones take their place. Models of plain full attention (Qwen2, Qwen3, Llama, ...) run over a preallocated cache
@@ -29,6 +30,8 @@ class EmbeddedEngine(RolloutEngine):
         own_attention: False takes transformers' own cache and attention for every model.
         compile_decoding: compile the decoding step with torch.compile. The first call then takes a minute or so, and needs a C++
             compiler on the CPU; small models gain most. Without effect on models that need transformers' own cache.
+        device: where the engine keeps a model of its own (`cuda:1`), so that it can generate while the policy is trained. By default it
+            has none and uses the trainer's. Adapters are merged into the copy; completions are the same but for rounding.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class EmbeddedEngine(RolloutEngine):
         max_prefill_tokens: int = 16384,
         own_attention: bool = True,
         compile_decoding: bool = False,
+        device: str | None = None,
     ) -> None:
         if max_batch_size < 1 or max_prefill_tokens < 1:
             raise ValueError(
@@ -46,19 +50,28 @@ class EmbeddedEngine(RolloutEngine):
         self.max_prefill_tokens = max_prefill_tokens
         self.own_attention = own_attention
         self.compile_decoding = compile_decoding
+        self.device = device
+        self.can_overlap = self.can_update_midway = device is not None
         self._decode: tuple[nn.Module, Callable[..., Any]] | None = None
-        self._policy: RolloutPolicy | None = None
+        self._weights = self._nothing()
+
+    def _nothing(self) -> HeldWeights:
+        return TrainersModule() if self.device is None else OwnCopy(self.device)
 
     def update_weights(self, policy: RolloutPolicy, version: int) -> None:
-        """Remember the policy (its module is read, never copied) and the version of its weights.
+        """Take over the policy's weights: remember its module, or refresh the copy of it on the engine's own device.
+
+        Refreshing is collective where weights are in shards, and may happen while `generate` runs in another thread: it waits for the
+        present decoding step. Completions in progress then go on with the new weights *and with the keys and values that the old ones
+        left in their cache*; so do pipelined trainers, whose importance ratios are those of the log-probs reported here.
 
         Raises:
-            ValueError: the policy holds no transformers causal LM.
+            ValueError: the policy holds no transformers causal LM, or one that cannot be copied weight by weight.
         """
         if policy.model is None:
             raise ValueError("the policy has no model yet: call update_weights after the module has been configured")
         causal_lm_of(policy.model)
-        self._policy = policy
+        self._weights.update(policy, version)
         self.weight_version = version
 
     def generate(
@@ -73,19 +86,19 @@ class EmbeddedEngine(RolloutEngine):
                 `seeds` that do not fit the prompts.
             FloatingPointError: the model's logits are NaN or infinite.
         """
-        if not prompts and self._policy is None:
-            return []
-        if self._policy is None or self._policy.model is None:
+        if self.weight_version < 0:
+            if not prompts:
+                return []
             raise ValueError("the engine holds no weights: call update_weights before generate")
-        inner = causal_lm_of(self._policy.model)
-        _check_prompts(prompts, params, seeds, inner)
+        model = self._weights.model
+        inner = causal_lm_of(model)
+        check_requests(prompts, params, seeds, inner)
         jobs = _jobs(prompts, seeds, self.max_batch_size)
         # Even without a row this goes on: with sharded weights the other ranks wait for this one below.
         num_rows = sum(len(row) for row in seeds)
         use_slab = self.own_attention and is_plain_full_attention(inner)
-        with _sampling_mode(self._policy, inner, SLAB_ATTENTION if use_slab else inner.config._attn_implementation):
+        with self._weights.sampling(SLAB_ATTENTION if use_slab else None):
             max_rows = min(self.max_batch_size, num_rows)
-            model = self._policy.model
             route = SlabRoute(model, max_rows, params.max_tokens, self._compiled(model)) if use_slab else GenericRoute(model)
             batch = ContinuousBatch(route, params, stop_token_ids, max_rows, num_rows)
             places = [(p, g) for p, row in enumerate(seeds) for g in range(len(row))]
@@ -93,10 +106,10 @@ class EmbeddedEngine(RolloutEngine):
             completions: dict[int, Completion] = {}
 
             def take(rows: list[int]) -> None:
-                completions.update(zip(rows, batch.completions(rows, names, self.weight_version), strict=True))
+                completions.update(zip(rows, batch.completions(rows, names), strict=True))
                 self._report([(*places[row], completions[row]) for row in rows], len(completions), num_rows)
 
-            batch.run(jobs, self.max_prefill_tokens, take)
+            batch.run(jobs, self.max_prefill_tokens, self._weights.step, take)
         in_order = iter(completions[row] for row in range(num_rows))
         return [[next(in_order) for _ in row] for row in seeds]
 
@@ -116,28 +129,8 @@ class EmbeddedEngine(RolloutEngine):
             self.on_progress(num_finished, num_rows)
 
     def close(self) -> None:
-        """Let go of the policy."""
-        self._policy = None
-
-
-@contextmanager
-def _sampling_mode(policy: RolloutPolicy, inner: PreTrainedModel, attention: str) -> Iterator[None]:
-    """Switch to evaluation mode, no gradients, the trainer's precision and the given attention, and back at the end."""
-    assert policy.model is not None
-    training = [module for module in policy.model.modules() if module.training]
-    before = inner.config._attn_implementation
-    try:
-        policy.model.eval()
-        inner.config._attn_implementation = attention
-        # no_grad, not inference_mode: inference tensors left in a module's buffers would break the next training step.
-        with torch.no_grad(), policy.unsharded(), policy.forward_context():
-            yield
-    finally:
-        inner.config._attn_implementation = before
-        for module in training:
-            module.training = True
-        # Inside somebody's autocast the casts made here, without a graph, would be reused by the next forward with gradients.
-        torch.clear_autocast_cache()
+        """Let go of the policy, or of the copy of it."""
+        self._weights, self._decode, self.weight_version = self._nothing(), None, -1
 
 
 def _jobs(prompts: Sequence[Prompt], seeds: Sequence[Sequence[int]], max_batch_size: int) -> list[Job]:
@@ -154,32 +147,6 @@ def _jobs(prompts: Sequence[Prompt], seeds: Sequence[Sequence[int]], max_batch_s
         for part in (group[i : i + max_batch_size] for i in range(0, len(group), max_batch_size))
     ]
     return sorted(jobs, key=lambda job: -len(job.token_ids))
-
-
-def _check_prompts(
-    prompts: Sequence[Prompt], params: SamplingParams, seeds: Sequence[Sequence[int]], model: PreTrainedModel
-) -> None:
-    if len(seeds) != len(prompts):
-        raise ValueError(f"seeds must have one row per prompt: got {len(seeds)} rows for {len(prompts)} prompts")
-    config = model.config.get_text_config(decoder=True)
-    limit = getattr(config, "max_position_embeddings", None)
-    vocab_size = config.vocab_size
-    for prompt, row_seeds in zip(prompts, seeds, strict=True):
-        length = len(prompt.token_ids)
-        if length == 0:
-            raise ValueError(f"prompt {prompt.id!r} has no token_ids: tokenize prompts before they reach an engine")
-        if limit is not None and length + params.max_tokens > limit:
-            raise ValueError(
-                f"prompt {prompt.id!r} has {length} tokens; with max_tokens={params.max_tokens} that exceeds the model's"
-                f" max_position_embeddings={limit}: lower max_tokens or drop prompts longer than {limit - params.max_tokens} tokens"
-            )
-        if not 0 <= min(prompt.token_ids) <= max(prompt.token_ids) < vocab_size:
-            raise ValueError(
-                f"prompt {prompt.id!r} has token ids outside the model's vocabulary of {vocab_size}: wrong tokenizer?"
-            )
-        wrong = next((seed for seed in row_seeds if not 0 <= seed < 2**63), None)
-        if wrong is not None:
-            raise ValueError(f"seeds must be non-negative and below 2**63, got {wrong} for prompt {prompt.id!r}")
 
 
 install_slab_attention()

@@ -80,6 +80,14 @@ class RolloutEngine(ABC):
             `[P][G]` completions, without `text`.
         """
 
+    def release_memory(self) -> None:
+        """Make room for training: rollouts are complete, and nothing is generated before the weights are updated again.
+
+        Called by the DataModule at the end of an iteration's rollouts and after an evaluation. An engine that has set its weights
+        aside says so with `weight_version = -1`: it has to be updated before it generates, even if the policy has not changed.
+        """
+        return None
+
     def close(self) -> None:
         """Release what the engine holds (processes, memory)."""
         return None

@@ -13,12 +13,21 @@ from lightning.pytorch.loggers import CSVLogger
 
 from lit_rlvr.callbacks import rollout_log
 from lit_rlvr.callbacks.rollout_log import RolloutLog
-from lit_rlvr.types import Completion, Prompt, Rollout, RolloutGroup, Verdict
+from lit_rlvr.types import Completion, LogprobSemantics, Prompt, Rollout, RolloutGroup, Verdict
 
 
 def group(name="p0", logprobs=(-0.5, -1.5), reward: float | None = 1.0, text="4 ≠ 5\n"):
     prompt = Prompt(id=name, messages=({"role": "user", "content": "2+2?"},), answer="4", source="sums")
-    completion = Completion(tuple(range(len(logprobs))), logprobs, "stop", weight_version=7, text=text)
+    completion = Completion(
+        tuple(range(len(logprobs))),
+        logprobs,
+        "stop",
+        weight_version=7,
+        text=text,
+        semantics=LogprobSemantics(0.7, top_k=20),
+        token_versions=(7,) * (len(logprobs) - 1) + (9,) if logprobs else (),
+        seed=2**62 + 1,
+    )
     verdicts = {"exact": Verdict(reward, "extracted 4"), "broken": Verdict(None, "timed out")}
     right = Rollout(prompt, completion, reward, is_correct=True, verdicts=verdicts, advantage=0.5)
     wrong = Rollout(prompt, Completion((1,), (-2.0,), "length", text="no"), 0.0, is_correct=False, advantage=-0.5)
@@ -57,8 +66,12 @@ def test_a_row_says_everything_about_a_completion(directory):
         },
         "advantage": 0.5,
         "logprobs": {"mean": -1.0, "min": -1.5, "sum": -2.0},
+        "semantics": {"temperature": 0.7, "top_p": 1.0, "top_k": 20, "is_processed": True},
+        "seed": 2**62 + 1,
         "weight_version": 7,
+        "newest_weight_version": 9,
     }
+    assert (rows[1]["weight_version"], rows[1]["newest_weight_version"]) == (-1, -1)
     assert (rows[1]["finish_reason"], rows[1]["is_correct"], rows[1]["num_tokens"]) == ("length", False, 1)
 
 

@@ -19,7 +19,7 @@ from lit_rlvr.data.collate import collate_rollouts, collate_sft, stamp_weights
 from lit_rlvr.data.loaders import LazyLoader
 from lit_rlvr.objectives import GPPO, GRPO, ObjectiveInputs, PolicyObjective
 from lit_rlvr.tasks.tiny_tokenizer import byte_tokenizer
-from lit_rlvr.types import Completion, Prompt, Rollout, RolloutBatch
+from lit_rlvr.types import Completion, LogprobSemantics, Prompt, Rollout, RolloutBatch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "end_to_end"))
 from rl_run import make_data, make_module, make_trainer
@@ -35,7 +35,8 @@ def batch_of(*texts: str, **changes: Any) -> RolloutBatch:
     for i, text in enumerate(texts):
         ids = tuple(TOKENIZER(text)["input_ids"])
         logprobs = tuple(-0.5 - 0.25 * t for t in range(len(ids)))
-        rollouts.append(Rollout(prompt, Completion(ids, logprobs, "stop"), reward=0.5, is_correct=i == 0, advantage=0.75))
+        completion = Completion(ids, logprobs, "stop", semantics=LogprobSemantics(temperature=0.6))
+        rollouts.append(Rollout(prompt, completion, reward=0.5, is_correct=i == 0, advantage=0.75))
     batch = stamp_weights(collate_rollouts(rollouts, temperature=0.6), "token-mean")
     return replace(batch, old_logprobs=batch.rollout_logprobs + 0.125, **changes)
 

@@ -2,7 +2,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from lit_rlvr.types import Completion, Prompt, Rollout, RolloutGroup
+from lit_rlvr.types import Completion, FinishReason, LogprobSemantics, Prompt, Rollout, RolloutGroup
 
 
 @pytest.fixture
@@ -17,7 +17,8 @@ def make_group() -> Callable[..., RolloutGroup]:
         for member, reward in enumerate(rewards):
             size = lengths[member] if lengths else 3
             tokens = tuple(range(8, 8 + size))
-            completion = Completion(tokens, (-0.5,) * size, "length" if member in truncated else "stop")
+            reason: FinishReason = "length" if member in truncated else "stop"
+            completion = Completion(tokens, (-0.5,) * size, reason, semantics=LogprobSemantics(temperature=0.9))
             rollouts.append(Rollout(prompt, completion, reward, is_correct=reward == 1.0))
         return RolloutGroup(prompt, tuple(rollouts))
 

@@ -11,14 +11,14 @@ from lit_rlvr.data.collate import collate_rollouts, stamp_weights
 from lit_rlvr.modules import LoRAConfig, Policy, PolicyConfig
 from lit_rlvr.modules.export import export_policy
 from lit_rlvr.modules.loading import build_model
-from lit_rlvr.types import Completion, Prompt, Rollout, RolloutBatch
+from lit_rlvr.types import Completion, LogprobSemantics, Prompt, Rollout, RolloutBatch
 
 
 def rollout(prompt: list[int], completion: list[int], advantage: float = 1.0) -> Rollout:
     logprobs = tuple(-0.1 * (i + 1) for i in range(len(completion)))
     return Rollout(
         Prompt("p", ({"role": "user", "content": "x"},), token_ids=tuple(prompt)),
-        Completion(tuple(completion), logprobs, "stop"),
+        Completion(tuple(completion), logprobs, "stop", semantics=LogprobSemantics(temperature=0.7)),
         reward=1.0,
         is_correct=True,
         advantage=advantage,

@@ -1,5 +1,6 @@
 """Two-layer models of several families with random weights, as policies an engine can sample from."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from transformers import (
 )
 from transformers.models.auto import AutoModelForCausalLM
 
+from lit_rlvr.modules.weights import named_weights
 from lit_rlvr.sharding import unsharded
 from lit_rlvr.types import Prompt, RolloutBatch
 
@@ -75,6 +77,25 @@ class TinyPolicy:
 
     model: Any
     precision: torch.dtype | None = None
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        return self.precision or next(self.model.parameters()).dtype
+
+    def named_weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        return named_weights(self.model)
+
+    @torch.no_grad()
+    def token_logprobs(
+        self, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], temperature: float
+    ) -> list[list[float]]:
+        results = []
+        for prompt, completion in zip(prompts, completions, strict=True):
+            with self.forward_context():
+                logits = self.model(torch.tensor([[*prompt, *completion]]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+            everything = (logits.float() / temperature).log_softmax(dim=-1)
+            results.append(everything.gather(1, torch.tensor(completion)[:, None])[:, 0].tolist())
+        return results
 
     def score(self, batch: RolloutBatch) -> RolloutBatch:
         return batch

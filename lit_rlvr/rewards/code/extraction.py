@@ -47,6 +47,11 @@ def extract_program(text: str, think_end: str = "</think>", max_bytes: int = 262
     return Program(code) if code.strip() else Program("", "the code block is empty")
 
 
+def fenced(program: str) -> str:
+    """Return a completion that is nothing but the program's block."""
+    return f"{FENCE}python\n{program}\n{FENCE}"
+
+
 def _last_block(lines: list[str]) -> tuple[str | None, bool]:
     """Return the last closed block of a language that counts, None without one, and whether a block is open at the end."""
     last: tuple[int, int, int] | None = None

@@ -6,13 +6,14 @@ from typing import Any
 
 from lit_rlvr.rewards.base import RewardFunction
 from lit_rlvr.rewards.code.cases import CodeTest
-from lit_rlvr.rewards.code.extraction import extract_program
+from lit_rlvr.rewards.code.extraction import extract_program, fenced
 from lit_rlvr.rewards.code.judging import Report, run_tests
 from lit_rlvr.rewards.code.reading import read_tests
 from lit_rlvr.rewards.code.recent import RecentResults
 from lit_rlvr.rewards.code.references import reference_program
 from lit_rlvr.rewards.code.row import RowFormat
 from lit_rlvr.rewards.code.selection import select_tests
+from lit_rlvr.rewards.self_test import SelfTest
 from lit_rlvr.sandbox import Limits, LocalSandbox, Sandbox
 from lit_rlvr.types import Completion, Prompt, Verdict
 
@@ -22,6 +23,8 @@ CHECKED_AT_ONCE = 8
 """Prompts whose reference solutions `check` runs at the same time."""
 SHOWN_PROBLEMS = 5
 """Prompts named by `check`."""
+START_S = 60.0
+"""Seconds that a sandbox may take to start on a busy machine."""
 
 
 class CodeReward(RewardFunction):
@@ -147,6 +150,13 @@ class CodeReward(RewardFunction):
         if problems:
             first = "\n  ".join(problems[:SHOWN_PROBLEMS])
             raise ValueError(f"{len(problems)} of {len(prompts)} prompts have tests that cannot be used; the first:\n  {first}")
+
+    def self_test(self, prompt: Prompt) -> SelfTest:
+        """Return the reference solution where there is one, a program that does nothing, and an endless loop."""
+        right = fenced(reference_program(prompt, self.reference_field)) if self.reference_field else None
+        waits = self.max_timeouts or len(self.tests(prompt))
+        limit_s = START_S + waits * self.limits.wall_s
+        return SelfTest(right, fenced("pass"), fenced("while True:\n    pass"), limit_s, has_answer=bool(self.tests(prompt)))
 
     def close(self) -> None:
         """End the sandbox's processes."""

@@ -1,0 +1,214 @@
+"""What this project asks of one vLLM server: completions by token ids, weights, and what it is."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lit_rlvr.rollout.engine import SamplingParams
+from lit_rlvr.rollout.vllm.library import SUPPORTED, is_supported
+from lit_rlvr.rollout.vllm.server_http import ServerFailed, ServerHTTP, UnknownHost
+
+FLAGS = (
+    "--worker-extension-cls lit_rlvr.rollout.vllm.worker.WorkerExtension --logprobs-mode processed_logprobs --enable-scale-out "
+    "--enable-prompt-tokens-details"
+)
+"""What a server must be started with, besides VLLM_SERVER_DEV_MODE=1 in its environment."""
+PROBE_TIMEOUT_S = 30.0
+"""Seconds a busy server may take to say how it is."""
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """One completion to be sampled."""
+
+    token_ids: tuple[int, ...]
+    params: SamplingParams
+    seed: int
+    stop_token_ids: tuple[int, ...]
+    name: str
+    """For messages."""
+    is_urgent: bool = False
+    """True for a request that may overtake others, where the server has priorities."""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a server sampled."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """Under the distribution that was sampled from; floats as the server computed them, not rounded."""
+    is_stopped: bool
+    """True when a stop token ended it, False when it was cut."""
+    labels: tuple[str, ...]
+    """Label of the weights that sampled each token."""
+    num_cached_tokens: int
+    """Tokens of the prompt whose keys and values were not computed anew."""
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What a server says of itself."""
+
+    version: str
+    dtype: str
+    """Type of its weights, such as `float32`."""
+    max_model_len: int
+    world_size: int
+    """Number of its workers."""
+    has_priorities: bool
+    """True when it lets urgent requests overtake others."""
+
+
+class ServerClient(ServerHTTP):
+    """One vLLM server of the OpenAI kind, with the endpoints for reinforcement learning (VLLM_SERVER_DEV_MODE=1).
+
+    Completions come from `/inference/v1/generate`: token ids in, token ids out, log-probs as the engine computed them, and the label
+    of the weights that sampled each token. `/v1/completions` has no such labels.
+
+    Args:
+        url: `http://host:port`.
+        api_key: the key the server asks for; empty for none.
+        request_timeout_s: seconds an answer may take.
+    """
+
+    def __init__(self, url: str, api_key: str = "", request_timeout_s: float = 3600.0) -> None:
+        super().__init__(url, api_key)
+        self.request_timeout_s = request_timeout_s
+
+    def facts(self) -> ServerFacts:
+        """Return what the server is.
+
+        Raises:
+            ValueError: it is no vLLM server, of a version that is not supported, or was started without the flags it needs.
+            PermissionError: the key was refused.
+            ServerFailed: nobody answers.
+        """
+        version = self._version()
+        try:
+            config = self.ask("GET", "/server_info?config_format=json", timeout_s=PROBE_TIMEOUT_S)["vllm_config"]
+            model, parallel = config["model_config"], config["parallel_config"]
+            mode, extension = str(model["logprobs_mode"]), str(parallel.get("worker_extension_cls"))
+            facts = ServerFacts(
+                version=version,
+                dtype=str(model["dtype"]).removeprefix("torch."),
+                max_model_len=int(model["max_model_len"]),
+                world_size=int(parallel["world_size"]),
+                has_priorities=config["scheduler_config"].get("policy") == "priority",
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._wrong_start(f"it does not tell its configuration ({error})") from None
+        if not mode.endswith("processed_logprobs"):
+            raise self._wrong_start(f"its log-probs are {mode}: not those of the distribution that is sampled from")
+        if not extension.endswith("WorkerExtension"):
+            raise self._wrong_start(f"its worker extension is {extension}: it cannot take over weights")
+        try:
+            self.ask("POST", "/inference/v1/abort_requests", {"request_ids": []}, PROBE_TIMEOUT_S)
+        except ValueError as error:
+            raise self._wrong_start(str(error)) from None
+        return facts
+
+    def weight_label(self) -> str:
+        """Return the label that its weights were given last; `default` when nobody has."""
+        return str(self.ask("GET", "/weight_info", timeout_s=PROBE_TIMEOUT_S).get("weight_version"))
+
+    def set_weight_label(self, label: str) -> None:
+        """Name the weights that it computes with from now on."""
+        self.ask("POST", "/update_weight_version", {"new_version": label})
+
+    def pause(self) -> None:
+        """Stop computing, with the requests in progress kept."""
+        self.ask("POST", "/pause?mode=keep", timeout_s=self.request_timeout_s)
+
+    def resume(self) -> None:
+        """Go on with the requests in progress."""
+        self.ask("POST", "/resume")
+
+    def reset_prefix_cache(self) -> None:
+        """Forget all keys and values; those of requests in progress will be computed anew.
+
+        Raises:
+            ServerFailed: it did not.
+        """
+        answer = self.ask("POST", "/reset_prefix_cache?reset_running_requests=true&reset_external=true")
+        if not answer.get("success"):
+            raise ServerFailed(f"{self.url} kept its prefix cache: {answer}")
+
+    def call_workers(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of the worker extension on every worker, and return what each returned (numbers as strings)."""
+        body = {"method": method, "args": list(arguments)}
+        return list(self.ask("POST", "/collective_rpc", body, self.request_timeout_s).get("results", []))
+
+    def generate(self, request: GenerateRequest) -> Generated:
+        """Sample one completion.
+
+        Raises:
+            ValueError: the server refuses the request.
+            ServerFailed: it did not finish it.
+            FloatingPointError: a log-prob is not a number: neither are the logits.
+        """
+        sampling = {
+            "max_tokens": request.params.max_tokens,
+            "temperature": request.params.temperature,
+            "top_p": request.params.top_p,
+            "top_k": request.params.top_k,
+            "seed": request.seed,
+            "stop_token_ids": list(request.stop_token_ids),
+            "ignore_eos": True,
+            "logprobs": 0,
+            "detokenize": False,
+        }
+        body = {"token_ids": list(request.token_ids), "sampling_params": sampling, "priority": -1 if request.is_urgent else 0}
+        answer = self.ask("POST", "/inference/v1/generate", body, self.request_timeout_s)
+        try:
+            return _generated(answer, request)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise ServerFailed(f"{self.url} gave an answer without {error}: {str(answer)[:300]}") from None
+
+    def _version(self) -> str:
+        try:
+            version = str(self.ask("GET", "/version", timeout_s=PROBE_TIMEOUT_S)["version"])
+        except (KeyError, ValueError, UnknownHost) as error:
+            raise ValueError(f"{self.url} is not a vLLM server: {error}") from None
+        except ServerFailed as error:
+            if "not JSON" not in str(error) and "BadStatusLine" not in str(error):
+                raise
+            raise ValueError(f"{self.url} is not a vLLM server: {error}") from None
+        if not is_supported(version):
+            raise ValueError(f"{self.url} runs vLLM {version}; this engine is written for vllm{SUPPORTED}")
+        return version
+
+    def _wrong_start(self, reason: str) -> ValueError:
+        return ValueError(
+            f"vLLM server {self.url} was not started as this engine needs it: {reason}. Start it with VLLM_SERVER_DEV_MODE=1 in its "
+            f"environment and {FLAGS}, in a trusted network: these endpoints let anyone replace the weights"
+        )
+
+
+def _generated(answer: dict[str, Any], request: GenerateRequest) -> Generated:
+    (choice,) = answer["choices"]
+    if choice["finish_reason"] not in ("stop", "length"):
+        raise ServerFailed(f"{request.name}: ended with {choice['finish_reason']!r} instead of finishing")
+    tokens = tuple(int(token) for token in choice["token_ids"])
+    content = choice["logprobs"]["content"]
+    logprobs = tuple(float(entry["logprob"]) for entry in content)
+    if [entry["token_id"] for entry in content] != list(tokens):
+        raise ServerFailed(f"{request.name}: log-probs of other tokens than those it returned")
+    # The server writes -9999 for what is not a number.
+    wrong = next((place for place, value in enumerate(logprobs) if not (math.isfinite(value) and value > -9998)), None)
+    if wrong is not None:
+        raise FloatingPointError(
+            f"{request.name}: token {wrong} of {len(tokens)} has no finite log-prob: the model's logits are NaN or infinite (diverged "
+            "weights?)"
+        )
+    labels = _labels(choice["weight_versions"], len(tokens))
+    cached = (answer["usage"].get("prompt_tokens_details") or {}).get("cached_tokens")
+    return Generated(tokens, logprobs, choice["finish_reason"] == "stop", labels, -1 if cached is None else int(cached))
+
+
+def _labels(spans: Sequence[dict[str, Any]] | None, num_tokens: int) -> tuple[str, ...]:
+    labels = tuple(str(span["version"]) for span in spans or () for _ in range(int(span["start"]), int(span["end"])))
+    if len(labels) != num_tokens:
+        raise ServerFailed(f"it tells the weights of {len(labels)} tokens out of {num_tokens}")
+    return labels

@@ -1,0 +1,177 @@
+"""The servers of a run, seen from one rank: opened, updated, proven, looked after and closed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lit_rlvr.rollout.vllm.building import causal_lm_inside
+from lit_rlvr.rollout.vllm.fingerprint import dtype_name
+from lit_rlvr.rollout.vllm.server_canaries import ServerCanaries
+from lit_rlvr.rollout.vllm.server_caretaker import Caretaker
+from lit_rlvr.rollout.vllm.server_client import ServerClient
+from lit_rlvr.rollout.vllm.server_nccl import NCCLTransfer
+from lit_rlvr.rollout.vllm.server_opening import OpenedServers
+from lit_rlvr.rollout.vllm.server_pool import Labels, Server, ServerPool
+from lit_rlvr.rollout.vllm.server_ranks import from_first_rank, host_name, is_first_rank
+from lit_rlvr.rollout.vllm.server_settings import ServerSettings
+from lit_rlvr.rollout.vllm.server_update import FileTransfer
+from lit_rlvr.types import RolloutPolicy
+
+
+@dataclass(frozen=True)
+class _News:
+    """What the first rank tells the others after an update."""
+
+    failure: str
+    host: str
+    run: str = ""
+    urls: tuple[str, ...] = ()
+    api_key: str = field(default="", repr=False)
+    dtype: str = "float32"
+    max_model_len: int = 0
+
+
+class ServerFleet:
+    """The servers of a run. The first rank opens and updates them, all ranks ask them.
+
+    Args:
+        settings: see `VLLMServerEngine`.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self.pool: ServerPool | None = None
+        self.vocab_size = 0
+        self.max_model_len = 0
+        self._opened: OpenedServers | None = None
+        self._transfer: FileTransfer | None = None
+        self._nccl = NCCLTransfer() if settings.transfer == "nccl" else None
+        self._canaries: ServerCanaries | None = None
+        self._caretakers: list[Caretaker] = []
+
+    def update(self, policy: RolloutPolicy, version: int) -> None:
+        """Give the servers the policy's weights; see `VLLMServerEngine.update_weights`. A collective of all ranks."""
+        is_new = self.pool is None
+        self.vocab_size = causal_lm_inside(policy.model).config.get_text_config(decoder=True).vocab_size
+        try:
+            if self._nccl is not None:
+                self._nccl.check(policy)
+                failure = self._open(policy) if is_first_rank() else None
+            else:
+                failure = self._send_files(policy, version)
+            pool = self._agree(failure)
+            if self._nccl is not None:
+                self._nccl.send(pool, policy, version, is_local=self.settings.launch)
+            pool.version = version
+            if is_new:
+                self._look_after(pool)
+            if is_first_rank():
+                pool.wait_until_any_is_ready()
+            self._hear_canaries(pool, policy, version)
+        except BaseException:
+            if is_new:
+                self.close()
+            raise
+
+    def _send_files(self, policy: RolloutPolicy, version: int) -> Exception | None:
+        """Send the weights through files, from the first rank; return what went wrong."""
+        named = policy.named_weights()
+        failure = self._drive(policy, named, version) if is_first_rank() else None
+        # Weights may be gathered from all ranks: each of them iterates to the end, whatever happened.
+        for _ in named:
+            pass
+        return failure
+
+    def _drive(self, policy: RolloutPolicy, named: Iterator[tuple[str, Tensor]], version: int) -> Exception | None:
+        try:
+            is_new = self._opened is None
+            opened = self._opened = self._opened or OpenedServers(self.settings, policy)
+            self.pool = self.pool or self._pool_of(opened.servers, opened.run)
+            bucket_bytes = self.settings.bucket_mb * 2**20
+            self._transfer = self._transfer or FileTransfer(self.pool, opened.files, opened.dtype, bucket_bytes)
+            # Launched servers start while the weights are written.
+            self._transfer.write(named, version)
+            if is_new:
+                opened.wait_until_up()
+            self._transfer.distribute()
+        except Exception as error:
+            return error
+        return None
+
+    def _open(self, policy: RolloutPolicy) -> Exception | None:
+        try:
+            if self._opened is None:
+                self._opened = OpenedServers(self.settings, policy)
+                self._opened.wait_until_up()
+            self.pool = self.pool or self._pool_of(self._opened.servers, self._opened.run)
+        except Exception as error:
+            return error
+        return None
+
+    def _agree(self, failure: Exception | None) -> ServerPool:
+        """Return the servers, on all ranks, or raise on all of them."""
+        news = from_first_rank(self._news(failure))
+        if failure is not None:
+            raise failure
+        if news.failure:
+            raise RuntimeError(f"the first rank could not update the vLLM servers: {news.failure}")
+        pool = self.pool = self.pool or self._learn(news)
+        if self._canaries is None:
+            self.max_model_len = news.max_model_len
+            every = 1 if self._nccl is not None else self.settings.compare_logprobs_every
+            self._canaries = ServerCanaries(news.max_model_len, self.vocab_size, getattr(torch, news.dtype), every)
+        return pool
+
+    def _news(self, failure: Exception | None) -> _News:
+        text = "" if failure is None else f"{type(failure).__name__}: {failure}"
+        if self._opened is None:
+            return _News(text, host_name())
+        urls = tuple(server.url for server in self._opened.servers)
+        dtype = dtype_name(self._opened.dtype)
+        return _News(text, host_name(), self._opened.run, urls, self._opened.api_key, dtype, self._opened.max_model_len)
+
+    def _learn(self, news: _News) -> ServerPool:
+        """Set this rank up to ask the servers that the first rank drives."""
+        if self.settings.launch and news.host != host_name():
+            raise ValueError(
+                f"data.engine.init_args.launch: servers launched on {news.host} cannot be asked from {host_name()}: for a trainer on "
+                "several machines start the servers yourself and give their urls"
+            )
+        clients = [ServerClient(url, news.api_key, self.settings.request_timeout_s) for url in news.urls]
+        return self._pool_of([Server(client) for client in clients], news.run)
+
+    def _pool_of(self, servers: list[Server], run: str) -> ServerPool:
+        settings = self.settings
+        return ServerPool(servers, Labels(run), settings.max_in_flight, settings.max_retries, settings.outage_timeout_s)
+
+    def _look_after(self, pool: ServerPool) -> None:
+        repair = self._repair if self._transfer is not None else None
+        self._caretakers = [Caretaker(server, pool, repair, self.settings.startup_timeout_s) for server in pool.servers]
+        for caretaker in self._caretakers:
+            caretaker.start()
+
+    def _repair(self, server: Server) -> None:
+        """Give a server that came back the current weights, with proof."""
+        assert self._opened is not None
+        assert self._transfer is not None
+        self._opened.check(server.client.facts())
+        self._transfer.give(server)
+
+    def _hear_canaries(self, pool: ServerPool, policy: RolloutPolicy, version: int) -> None:
+        assert self._canaries is not None
+        songs = self._canaries.songs(pool, version) if is_first_rank() else {}
+        self._canaries.check(from_first_rank(songs), policy)
+
+    def close(self) -> None:
+        """End launched servers, leave found ones alone, and delete what was written."""
+        if self.pool is not None:
+            self.pool.abort()
+        for caretaker in self._caretakers:
+            caretaker.stop()
+        if self._nccl is not None:
+            self._nccl.close()
+        if self._opened is not None:
+            self._opened.close()
+        self.pool, self._opened, self._transfer, self._canaries, self._caretakers = None, None, None, None, []
