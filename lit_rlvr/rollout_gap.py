@@ -13,11 +13,11 @@ from lit_rlvr.ops import MAX_LOG_RATIO
 from lit_rlvr.types import RolloutBatch
 
 CAUSES = (
-    "Likely causes, the usual ones first: the engine holds other weights than the policy (a sync that failed or came late; in a replay "
-    "with another objective that is the point), it sampled at another temperature, its log-probs are those of softmax(logits) and not "
-    "of the distribution that was sampled from, or it computes in a lower precision. `lit-rlvr doctor` with this run's configuration "
-    "tells them apart. A gap that is meant or due to precision can be lived with: data.rollout_correction weighs for it, and "
-    "data.gap_bounds says how large it may be (null: any)."
+    "Likely causes, the usual ones first: the engine holds other weights than the policy (a sync that failed; where rollouts are "
+    "collected ahead, or replayed for another objective, that is the point), it sampled at another temperature, its log-probs are those "
+    "of softmax(logits) and not of the distribution that was sampled from, or it computes in a lower precision. `lit-rlvr doctor` with "
+    "this run's configuration tells them apart. A gap that is meant or due to precision can be lived with: data.rollout_correction "
+    "weighs for it, and data.gap_bounds says how large it may be (null: any)."
 )
 NOTHING: Mapping[str, float] = MappingProxyType({})
 

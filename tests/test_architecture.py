@@ -18,7 +18,7 @@ MAX_FUNCTION_LINES = 60
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 
 PURE_LIBRARIES = {"torch", "jaxtyping"}
-PURE_ROOMS = ("types", "ops", "token_scores", "rollout_correction", "objectives", "advantages")
+PURE_ROOMS = ("types", "ops", "token_scores", "rollout_correction", "rollout_gap", "objectives", "advantages")
 """Rooms that need nothing but torch, so that an objective can be read and tested on its own."""
 
 MAY_IMPORT = {
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "ops": ("types", "ops"),
     "token_scores": ("types", "ops", "token_scores"),
     "rollout_correction": ("types", "ops", "rollout_correction"),
+    "rollout_gap": ("types", "ops", "rollout_gap"),
     "objectives": PURE_ROOMS,
     "advantages": PURE_ROOMS,
     "rewards": ("types", "rewards", "sandbox"),

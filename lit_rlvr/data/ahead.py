@@ -57,6 +57,7 @@ class AheadCollector(IterationCollector):
             self.collector.sync()
         production.submit(iteration)
         collection = production.take(iteration, self._report)
+        self._progress = None
         if not self.asynchronous.partial_rollouts:
             self.collector.sync()
         for later in range(iteration + 1, iteration + 1 + int(min(self.asynchronous.max_staleness, num_more))):
@@ -140,11 +141,12 @@ class AheadCollector(IterationCollector):
 
     def _hear(self, done: int, total: int) -> None:
         """Take the engine's progress: pass it on in the main thread, where the listener lives, and remember it in any other."""
-        self._progress = (done, total)
-        if threading.current_thread() is threading.main_thread():
-            self._report()
+        if threading.current_thread() is not threading.main_thread():
+            self._progress = (done, total)
+        elif self._listener is not None:
+            self._listener(done, total)
 
     def _report(self) -> None:
-        """Tell the listener of the latest progress."""
+        """Tell the listener how far the iteration is that everybody waits for."""
         if self._listener is not None and self._progress is not None:
             self._listener(*self._progress)

@@ -102,7 +102,7 @@ def _rendered(patient: Patient, messages: Sequence[Mapping[str, str]]) -> tuple[
         return ()
 
 
-def _template(patient: Patient, messages: Sequence[Mapping[str, str]], **settings: bool) -> Any:
+def _template(patient: Patient, messages: Sequence[Mapping[str, str]], **settings: Any) -> Any:
     conversation = [dict(message) for message in messages]
     return patient.tokenizer.apply_chat_template(conversation, **settings, **patient.data.format.template_kwargs)
 

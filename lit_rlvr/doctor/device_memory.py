@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 MEMINFO, STATUS, CLEAR_PEAK = Path("/proc/meminfo"), Path("/proc/self/status"), Path("/proc/self/clear_refs")
-GROUP_LIMIT, GROUP_USE = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+KIB = 1024
+GROUP = Path("/sys/fs/cgroup")
 
 
 def taken_and_total(device: torch.device) -> tuple[int, int] | None:
@@ -17,10 +18,12 @@ def taken_and_total(device: torch.device) -> tuple[int, int] | None:
         return total - free, total
     if device.type != "cpu" or not MEMINFO.exists():
         return None
-    total, available = _field(MEMINFO, "MemTotal"), _field(MEMINFO, "MemAvailable")
-    limit = GROUP_LIMIT.read_text(encoding="ascii").strip() if GROUP_LIMIT.exists() else "max"
-    if limit.isdigit() and int(limit) < total and GROUP_USE.exists():
-        return int(GROUP_USE.read_text(encoding="ascii")), int(limit)
+    total, available = KIB * _field(MEMINFO, "MemTotal:"), KIB * _field(MEMINFO, "MemAvailable:")
+    limit = (GROUP / "memory.max").read_text(encoding="ascii").strip() if (GROUP / "memory.max").exists() else "max"
+    if limit.isdigit() and int(limit) < total:
+        use = int((GROUP / "memory.current").read_text(encoding="ascii"))
+        # Files that were read a while ago are dropped when memory runs short.
+        return use - _field(GROUP / "memory.stat", "inactive_file "), int(limit)
     return total - available, total
 
 
@@ -37,11 +40,12 @@ def most_taken(device: torch.device, work: Callable[[], None]) -> int | None:
         CLEAR_PEAK.write_text("5", encoding="ascii")  # forget the peak so far
     except OSError:
         return None
-    before = _field(STATUS, "VmRSS")
+    before = KIB * _field(STATUS, "VmRSS:")
     work()
-    return max(_field(STATUS, "VmHWM") - before, 0)
+    return max(KIB * _field(STATUS, "VmHWM:") - before, 0)
 
 
 def _field(file: Path, name: str) -> int:
-    line = next(line for line in file.read_text(encoding="ascii").splitlines() if line.startswith(f"{name}:"))
-    return int(line.split()[1]) * 1024
+    """Return the number behind a name at the beginning of a line."""
+    line = next(line for line in file.read_text(encoding="ascii").splitlines() if line.startswith(name))
+    return int(line.removeprefix(name).split()[0])

@@ -24,11 +24,14 @@ class Lengths(Check):
                 return red(
                     f"prompt {longest.id!r} ({length} tokens) and {key}.max_tokens={sampling.max_tokens} are more than the "
                     f"{limit} positions that model and engine have",
-                    mend=f"set {key}.max_tokens to at most {limit - length}, or data.format.max_prompt_tokens to at most "
-                    f"{limit - sampling.max_tokens}",
+                    mend=f"set {key}.max_tokens to at most {limit - length}{_or_shorter_prompts(limit - sampling.max_tokens)}",
                 )
         most = max(sampling.max_tokens for sampling in samplings.values())
         positions = "no limit" if limit is None else f"{limit} positions"
         return green(
             f"longest prompt {length} tokens (allowed: {data.format.max_prompt_tokens}) + completion {most}: {length + most} of {positions}"
         )
+
+
+def _or_shorter_prompts(room: int) -> str:
+    return f", or data.format.max_prompt_tokens to at most {room} (with drop_long_prompts)" if room > 0 else ""

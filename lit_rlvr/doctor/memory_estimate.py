@@ -59,21 +59,26 @@ def gradient_bytes(patient: Patient) -> int:
 def optimizer_bytes(patient: Patient) -> tuple[int, str]:
     """Return the bytes of this rank's optimizer state, and what they are."""
     weights = sum(tensor.numel() * tensor.element_size() for tensor in patient.weight_tensors.values())
-    kinds = [(type(optimizer), dict(optimizer.defaults)) for optimizer in patient.trainer.optimizers]
-    if not kinds:
-        return 0, "no optimizer"
-    kind, settings = kinds[0]
-    toy = torch.nn.Parameter(torch.zeros(TOY))
+    optimizer = patient.trainer.optimizers[0]
+    factor = state_factor(optimizer)
+    name = type(optimizer).__name__
+    if factor is None:
+        return 2 * weights, f"{name} (taken for 2 x the weights)"
+    return round(factor * weights), f"{name} {factor:.2g} x the weights"
+
+
+def state_factor(optimizer: torch.optim.Optimizer) -> float | None:
+    """Return the elements of state to an element of weights, from one step of the same optimizer on a small matrix; None if that fails."""
+    kind, toy = type(optimizer), torch.nn.Parameter(torch.zeros(TOY))
     accepted = inspect.signature(kind).parameters
     try:
-        optimizer = kind([toy], **{name: value for name, value in settings.items() if name in accepted})
+        copy = kind([toy], **{name: value for name, value in optimizer.defaults.items() if name in accepted})
         toy.grad = torch.ones(TOY)
-        optimizer.step()
+        copy.step()
     except (TypeError, RuntimeError, ValueError):
-        return 2 * weights, f"{kind.__name__} (taken for 2 x the weights)"
-    tensors = [value for value in optimizer.state[toy].values() if isinstance(value, torch.Tensor) and value.numel() > 1]
-    factor = sum(tensor.numel() for tensor in tensors) / toy.numel()
-    return round(factor * weights), f"{kind.__name__}, {factor:.2g} x the weights"
+        return None
+    tensors = [value for value in copy.state[toy].values() if isinstance(value, torch.Tensor) and value.numel() > 1]
+    return sum(tensor.numel() for tensor in tensors) / toy.numel()
 
 
 def activation_bytes(patient: Patient, batch: LargestMicroBatch) -> int:
@@ -91,7 +96,7 @@ def activation_bytes(patient: Patient, batch: LargestMicroBatch) -> int:
 
 def generation_bytes(patient: Patient) -> int:
     """Return the bytes that the embedded engine needs while it generates; other engines have taken theirs already."""
-    if not isinstance(patient.engine, EmbeddedEngine):
+    if not isinstance(patient.engine, EmbeddedEngine) or patient.engine.device not in (None, str(patient.policy.device)):
         return 0
     config, data, ranks = patient.model_config, patient.data, patient.trainer.world_size
     rows = min(patient.engine.max_batch_size, math.ceil(data.iteration.num_prompts / ranks) * data.iteration.group_size)

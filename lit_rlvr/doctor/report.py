@@ -3,7 +3,6 @@
 import time
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from lit_rlvr.doctor.check import Check
@@ -12,6 +11,7 @@ from lit_rlvr.doctor.finding import Finding, State
 LABELS = {State.GREEN: ("green", "bold green"), State.YELLOW: ("yellow", "bold yellow"), State.RED: ("RED", "bold red")}
 NAME_WIDTH = 22
 INDENT = 2 + 8 + NAME_WIDTH
+BLANK = Text(" " * INDENT)
 WIDTH = 140
 """Most characters to a line."""
 
@@ -33,15 +33,14 @@ class Printer:
         """Print one result; its details only where there is something to look at."""
         self._states.append(finding.state)
         label, style = LABELS[finding.state]
-        line = Text.assemble((f"{label:<8}", style), (f"{name:<{NAME_WIDTH}}", "bold"))
-        self._print_hanging(line, Text(finding.summary))
+        self._print_hanging(
+            Text.assemble("  ", (f"{label:<8}", style), (f"{name:<{NAME_WIDTH}}", "bold")), Text(finding.summary)
+        )
         for detail in finding.details:
             if detail and (finding.state != State.GREEN or isinstance(detail, Text)):
-                self._console.print(
-                    Padding(detail if isinstance(detail, Text) else Text(detail, "dim"), (0, 0, 0, INDENT), expand=False)
-                )
+                self._print_hanging(BLANK, detail if isinstance(detail, Text) else Text(detail, "dim"))
         if finding.mend and finding.state != State.GREEN:
-            self._console.print(Padding(Text(f"mend: {finding.mend}"), (0, 0, 0, INDENT), expand=False))
+            self._print_hanging(BLANK, Text(f"mend: {finding.mend}"))
 
     def check_result(self, check: Check, finding: Finding) -> None:
         """Print the result of a check."""
@@ -53,10 +52,8 @@ class Printer:
         seconds = time.monotonic() - self._start
         self._console.print(f"\n{', '.join(counts)} in {seconds:.0f} s. Nothing was trained or written.")
 
-    def _print_hanging(self, line: Text, rest: Text) -> None:
-        """Print a text whose further lines are indented."""
-        lines = rest.wrap(self._console, self._console.width - INDENT)
-        for number, part in enumerate(lines or [Text()]):
-            self._console.print(
-                Text.assemble("  ", line, part) if number == 0 else Padding(part, (0, 0, 0, INDENT), expand=False)
-            )
+    def _print_hanging(self, first: Text, rest: Text) -> None:
+        """Print a text behind what its first line begins with; its further lines are indented as far."""
+        for number, part in enumerate(rest.wrap(self._console, self._console.width - INDENT)):
+            part.rstrip()
+            self._console.print(Text.assemble(BLANK if number else first, part))

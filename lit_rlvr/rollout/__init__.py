@@ -3,6 +3,6 @@
 from lit_rlvr.rollout.embedded import EmbeddedEngine
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.rollout.replay import ReplayEngine
-from lit_rlvr.rollout.vllm import VLLMEngine
+from lit_rlvr.rollout.vllm import VLLMEngine, VLLMServerEngine
 
-__all__ = ["EmbeddedEngine", "ReplayEngine", "RolloutEngine", "SamplingParams", "VLLMEngine"]
+__all__ = ["EmbeddedEngine", "ReplayEngine", "RolloutEngine", "SamplingParams", "VLLMEngine", "VLLMServerEngine"]

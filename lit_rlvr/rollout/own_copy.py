@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ class OwnCopy(HeldWeights):
         self.device = torch.device(device)
         self._lock = StepLock()
         self._autocast: torch.dtype | None = None
+        self._matrices: frozenset[str] = frozenset()
 
     def update(self, policy: RolloutPolicy, version: int) -> None:
         """Copy the policy's weights, one at a time. Collective where they are in shards.
@@ -42,20 +43,25 @@ class OwnCopy(HeldWeights):
         if not hasattr(self, "model"):
             original = causal_lm_of(policy.model)
             self._autocast = _autocast_dtype(policy, original.device.type)
-            self.model = _empty_twin(original, self.device, self._autocast)
+            twin = _outline(original)
+            if self._autocast is not None:
+                self._matrices = _convert_matrices(twin, self._autocast)
+            self.model = _allocate(twin, original, self.device)
         with self._lock.update():
             self.version = -1
-            _load(self.model, policy.named_weights())
+            _load(self.model, policy.named_weights(), self._matrices)
             self.version = version
 
     @contextmanager
     def sampling(self, attention: str | None) -> Iterator[None]:
         """Set the copy's own attention function, and precision and gradients of this thread."""
-        config = causal_lm_of(self.model).config
-        before = config._attn_implementation
+        inner = causal_lm_of(self.model)
+        config, before = inner.config, inner.config._attn_implementation
+        # Kernels of other packages start on the current device, which every thread has of its own.
+        current = torch.cuda.device(inner.device) if inner.device.type == "cuda" else nullcontext()
         config._attn_implementation = attention or before
         try:
-            with torch.no_grad(), _thread_autocast(self.device.type, self._autocast):
+            with current, torch.no_grad(), _thread_autocast(inner.device.type, self._autocast):
                 yield
         finally:
             config._attn_implementation = before
@@ -79,16 +85,26 @@ def _autocast_dtype(policy: RolloutPolicy, kind: str) -> torch.dtype | None:
         return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
 
-def _empty_twin(model: PreTrainedModel, device: torch.device, autocast: torch.dtype | None) -> PreTrainedModel:
-    """Return a model like `model`, its weights not yet set. No random numbers are drawn."""
+def _outline(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a model like `model` without memory. No random numbers are drawn."""
+    config = copy.deepcopy(model.config)
     with torch.device("meta"):
-        attention = model.config._attn_implementation
-        twin = AutoModelForCausalLM.from_config(copy.deepcopy(model.config), dtype=model.dtype, attn_implementation=attention)
-    if autocast is not None:
-        embeddings = twin.get_input_embeddings().weight
-        for module in twin.modules():
-            if type(module) is nn.Linear and module.weight is not embeddings:
-                module.to(autocast)
+        return AutoModelForCausalLM.from_config(config, dtype=model.dtype, attn_implementation=config._attn_implementation)
+
+
+def _convert_matrices(twin: PreTrainedModel, dtype: torch.dtype) -> frozenset[str]:
+    """Give the matrices that only linear layers read the type that autocast multiplies them in, and return their names."""
+    embeddings = twin.get_input_embeddings().weight
+    names = set()
+    for path, module in twin.named_modules():
+        if type(module) is nn.Linear and module.weight is not embeddings:
+            module.to(dtype)
+            names |= {f"{path}.{name}" for name, _ in module.named_parameters()}
+    return frozenset(names)
+
+
+def _allocate(twin: PreTrainedModel, model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+    """Give an outline memory on a device; its weights are still to be set."""
     twin.to_empty(device=device)
     twin.tie_weights()
     # Tables that no checkpoint holds (rotary frequencies) were never computed on the meta device.
@@ -99,7 +115,7 @@ def _empty_twin(model: PreTrainedModel, device: torch.device, autocast: torch.dt
 
 
 @torch.no_grad()
-def _load(model: nn.Module, named: Iterable[tuple[str, Tensor]]) -> None:
+def _load(model: nn.Module, named: Iterable[tuple[str, Tensor]], matrices: frozenset[str]) -> None:
     targets = model.state_dict(keep_vars=True)
     missing = {id(target): name for name, target in targets.items()}
     for name, tensor in named:
@@ -110,6 +126,9 @@ def _load(model: nn.Module, named: Iterable[tuple[str, Tensor]]) -> None:
                 f"the policy sent the weight {name} of shape {tuple(tensor.shape)}, and the engine's {type(model).__name__} has "
                 f"{expected}: this architecture needs EmbeddedEngine without a device of its own"
             )
+        if target.dtype != tensor.dtype and name not in matrices:
+            # Some architectures keep a few weights more precise than the others.
+            target.data = torch.empty_like(target, dtype=tensor.dtype)
         target.copy_(tensor)
         missing.pop(id(target), None)
         # While the next one is gathered, this one would still be alive.

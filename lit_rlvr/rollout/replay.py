@@ -31,7 +31,8 @@ class ReplayEngine(RolloutEngine):
     With the configuration of the recorded run and its objective, the training is repeated bit for bit. With another objective the
     policy moves away from the one that wrote the completions: that is allowed, and how far it has gone is what `rollout/gap_exp` then
     measures (`data.gap_bounds` may have to be wider; `data.rollout_correction` can weigh for it). Completions are judged again,
-    by the rewards that are configured now. Files are read one at a time, on every rank: all of them must see the directory.
+    by the rewards that are configured now. A run that collected ahead (`data.asynchronous`) is replayed without that: which weights
+    wrote what is in the recording. Files are read one at a time, on every rank: all of them must see the directory.
 
     Args:
         directory: where `ReplayLog` wrote, a local folder or an fsspec URL.

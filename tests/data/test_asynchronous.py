@@ -147,7 +147,9 @@ def test_an_engine_that_samples_from_older_weights_is_found_out() -> None:
 
     training = Training(Liar(), AHEAD)
     training.run(2)  # the second may be from the weights before
-    with pytest.raises(RuntimeError, match="iteration 2 has tokens of version 0, older than .*max_staleness=1 allows: version 4"):
+    with pytest.raises(
+        RuntimeError, match=r"iteration 2 has tokens of version 0, older than .*max_staleness=1 allows: version 4"
+    ):
         training.take()
     training.source.stop()
 
@@ -291,7 +293,7 @@ def test_a_checkpoint_of_other_problems_is_refused() -> None:
     state = training.state()
     training.source.stop()
     other = Training(ScriptedEngine(), AHEAD, num_prompts=1)
-    with pytest.raises(ValueError, match="holds completions of prompt 'p[1-9]', which data.train does not have"):
+    with pytest.raises(ValueError, match=r"holds completions of prompt 'p[1-9]', which data.train does not have"):
         other.source.load_state_dict(state["ahead"], state["prompts_drawn"])
 
 

@@ -100,6 +100,33 @@ class RawLogprobs(EmbeddedEngine):
         return [[replace(completion, logprobs=tuple(next(raw))) for completion in row] for row in rows]
 
 
+class HonestlyRaw(RawLogprobs):
+    """Reports the same, and says so."""
+
+    def generate(self, prompts: Sequence[Prompt], params: Any, seeds: Any, stop_token_ids: Any) -> list[list[Completion]]:
+        rows = super().generate(prompts, params, seeds, stop_token_ids)
+        return [[replace(c, semantics=replace(c.semantics, is_processed=False)) for c in row] for row in rows]
+
+
+class LosesStopTokens(EmbeddedEngine):
+    """Leaves the stop token out of what it returns."""
+
+    def generate(self, prompts: Sequence[Prompt], params: Any, seeds: Any, stop_token_ids: Any) -> list[list[Completion]]:
+        def cut(c: Completion) -> Completion:
+            ends = c.finish_reason == "stop" and len(c.token_ids) > 1
+            return replace(c, token_ids=c.token_ids[:-1], logprobs=c.logprobs[:-1]) if ends else c
+
+        rows = super().generate(prompts, params, seeds, stop_token_ids)
+        return [[cut(completion) for completion in row] for row in rows]
+
+
+class Breaks(EmbeddedEngine):
+    """Has a bug."""
+
+    def generate(self, prompts: Sequence[Prompt], params: Any, seeds: Any, stop_token_ids: Any) -> list[list[Completion]]:
+        raise KeyError("slot 3")
+
+
 class UnusedBonus(ExactAnswer):
     """Stores a setting and never looks at it."""
 

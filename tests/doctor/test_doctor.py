@@ -1,13 +1,18 @@
 """What the doctor says of a sound configuration, and of some with one planted fault."""
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from lit_rlvr.cli.doctor import DoctorCLI
 from lit_rlvr.doctor import CHECKS
@@ -25,10 +30,13 @@ def test_a_sound_configuration_is_green_and_leaves_no_trace(doctor: Doctor, conf
     assert [path.name for path in tmp_path.rglob("*")] == ["run.yaml"]
 
 
-def test_the_weights_are_restored_to_the_bit(doctor: Doctor, config: dict[str, Any], tiny_model: Path) -> None:
-    doctor(config)
-    cli = DoctorCLI(["-c", "run.yaml", "--data.init_args.engine=planted_faults.Deaf"])
-    assert cli.exit_code == 1
+def test_the_weights_are_restored_to_the_bit(
+    config: dict[str, Any], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run.yaml").write_text(yaml.safe_dump(config))
+    cli = DoctorCLI(["-c", "run.yaml"])
+    assert cli.exit_code == 0
     before = load_file(tiny_model / "model.safetensors")
     after = dict(cli.model.policy.model.named_parameters())
     assert set(before) == set(after)
@@ -44,6 +52,8 @@ def test_the_weights_are_restored_to_the_bit(doctor: Doctor, config: dict[str, A
         ("KeepsPrefixes", "caches reset", "seen before a change of the weights"),
         ("OneSeed", "group members differ", "25% are distinct"),
         ("RawLogprobs", "log-prob gap", "those of softmax(logits), not of what it sampled from at temperature 0.7"),
+        ("HonestlyRaw", "log-prob gap", "is_processed=False"),
+        ("LosesStopTokens", "loss mask", "finish_reason is 'stop', the last token"),
     ],
 )
 def test_a_faulty_engine_is_told_by_one_line(
@@ -56,11 +66,6 @@ def test_a_faulty_engine_is_told_by_one_line(
     assert visit.red == [line], visit.out + visit.err
     assert words in visit.words
     assert "mend: " in visit.out
-
-
-def test_a_sound_engine_is_green_at_another_temperature(doctor: Doctor, config: dict[str, Any]) -> None:
-    config["data"]["init_args"]["sampling"]["temperature"] = 0.7
-    assert doctor(config).red == []
 
 
 def test_a_gap_is_not_told_of_truncated_sampling(doctor: Doctor, config: dict[str, Any]) -> None:
@@ -141,3 +146,69 @@ def test_completions_beyond_the_models_positions(doctor: Doctor, config: dict[st
     assert visit.code == 1
     assert visit.red == ["lengths"]
     assert "data.sampling.max_tokens to at most 24" in visit.words
+
+
+def test_what_raises_is_a_line_with_its_place(doctor: Doctor, config: dict[str, Any]) -> None:
+    config["data"]["init_args"]["engine"] = {"class_path": "planted_faults.Breaks"}
+    visit = doctor(config)
+    assert visit.code == 1
+    assert "weights arrive" in visit.red
+    assert visit.states["verifiers"] == "green"
+    assert "KeyError: 'slot 3'" in visit.words
+    assert "planted_faults.py:" in visit.words
+
+
+@pytest.fixture
+def altered_model(tiny_model: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the tiny model with another chat template."""
+
+    def copy(template: Callable[[str], str]) -> Path:
+        folder = tmp_path / "altered"
+        shutil.copytree(tiny_model, folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer.chat_template = template(tokenizer.chat_template)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (lambda text: text.replace("add_generation_prompt", "false"), "ignores add_generation_prompt"),
+        (lambda text: text.replace("<|end|>", "<|system|>"), "ends with '<|system|>', which is no stop token ('<|end|>')"),
+        (lambda text: "abc" + text, "have tokens that the tokenizer does not know"),
+    ],
+)
+def test_a_chat_template_that_does_not_fit(
+    doctor: Doctor, config: dict[str, Any], altered_model: Callable[..., Path], template: Callable[[str], str], words: str
+) -> None:
+    config["data"]["init_args"]["format"]["tokenizer"] = str(altered_model(template))
+    visit = doctor(config)
+    assert visit.red == ["chat template"]
+    assert words in visit.words
+
+
+def test_a_micro_batch_that_does_not_fit(doctor: Doctor, config: dict[str, Any]) -> None:
+    config["trainer"]["accumulate_grad_batches"] = 1
+    config["data"]["init_args"]["iteration"] = {"num_prompts": 1_000_000, "group_size": 64}
+    visit = doctor(config)
+    assert visit.red == ["memory"]
+    assert "64000000 rows of 26 tokens (estimated)" in visit.words
+    assert "accumulate_grad_batches" in visit.words
+
+
+def test_sharded_over_two_processes(doctor: Doctor, config: dict[str, Any], tmp_path: Path) -> None:
+    strategy = {"data_parallel_size": 2, "tensor_parallel_size": 1}
+    config["trainer"] |= {
+        "devices": 2,
+        "strategy": {"class_path": "lightning.pytorch.strategies.ModelParallelStrategy", "init_args": strategy},
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "lit_rlvr.cli", "doctor", "-c", "run.yaml"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "2 ranks, ModelParallelStrategy" in " ".join(result.stdout.split())
+    assert f"{len(ALL)} green in" in result.stdout
+    assert [path.name for path in tmp_path.rglob("*")] == ["run.yaml"]

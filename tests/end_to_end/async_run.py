@@ -49,7 +49,9 @@ class History(Callback):
         self._remember(trainer)
 
     def _remember(self, trainer: Any) -> None:
-        self.rows.append({name: float(trainer.callback_metrics[name]) for name in self.names if name in trainer.callback_metrics})
+        self.rows.append(
+            {name: float(trainer.callback_metrics[name]) for name in self.names if name in trainer.callback_metrics}
+        )
 
 
 def run(

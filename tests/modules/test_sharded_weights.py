@@ -20,7 +20,7 @@ from lit_rlvr.rollout.embedded import EmbeddedEngine
 from lit_rlvr.sharding import shard
 from lit_rlvr.tasks.tiny_model import TinyModelConfig, make_model
 
-CASES = {"full": None, "lora": LoRAConfig(rank=2)}
+CASES = (("tied", None), ("untied", LoRAConfig(rank=2)), ("tied", LoRAConfig(rank=2)))
 PROMPTS, COMPLETIONS = [[5, 6, 7], [12]], [[8, 9, 10], [6, 7]]
 
 
@@ -117,9 +117,8 @@ def check(config: PolicyConfig, rank: int) -> None:
 def one_rank(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    for model in ("tied", "untied"):
-        for lora in CASES.values():
-            check(PolicyConfig(f"{folder}/{model}", lora=lora), rank)
+    for model, lora in CASES:
+        check(PolicyConfig(f"{folder}/{model}", lora=lora), rank)
     dist.destroy_process_group()
 
 

@@ -7,7 +7,7 @@ import torch
 from tiny_policies import TinyPolicy
 
 from lit_rlvr.rewards import ExactAnswer, Rubric
-from lit_rlvr.rollout.collector import Collector, survivors
+from lit_rlvr.rollout.collector import CollectionInterruptedError, Collector, survivors
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.tasks import character_tokenizer
 from lit_rlvr.types import Completion, Prompt, RolloutPolicy
@@ -64,6 +64,54 @@ def test_the_engine_is_updated_exactly_when_the_weights_have_changed() -> None:
     version[0] = 4
     assert collect(subject)[0].rollouts[0].completion.weight_version == 4
     assert engine.updates == [0, 4]
+
+
+def test_an_engine_that_has_put_its_weights_away_is_given_them_again() -> None:
+    engine = ScriptedEngine("2")
+    subject = collector(engine)
+    subject.connect(POLICY, lambda: 5)
+    collect(subject)
+    engine.weight_version = -1
+    assert collect(subject)[0].rollouts[0].completion.weight_version == 5
+    assert engine.updates == [5, 5]
+
+
+def test_sampling_takes_the_weights_that_are_there() -> None:
+    engine, version = ScriptedEngine("2"), [0]
+    subject = collector(engine)
+    subject.connect(POLICY, lambda: version[0])
+    collect(subject)
+    version[0] = 4
+    (group,) = subject.sample(prompts("a"), 1, SamplingParams(), "rollout", 1)
+    assert group.rollouts[0].completion.weight_version == 0
+    assert engine.updates == [0]
+
+
+def test_an_interrupted_collection_generates_nothing_until_it_is_connected_again() -> None:
+    class Telling(ScriptedEngine):
+        """Tells of its completions, and is interrupted after the first."""
+
+        def generate(self, *args) -> list[list[Completion]]:
+            rows = super().generate(*args)
+            for number, completion in enumerate(rows[0]):
+                self.told = number + 1
+                self.on_completion(0, number, completion)
+                subject.interrupt()
+            return rows
+
+    engine = Telling("2")
+    subject = collector(engine)
+    subject.connect(POLICY, lambda: 0)
+    with pytest.raises(CollectionInterruptedError, match="the run ends"):
+        collect(subject)
+    assert engine.told == 2
+    assert engine.on_completion is None
+    with pytest.raises(CollectionInterruptedError):
+        collect(subject)
+    assert len(engine.seeds) == 1
+    subject.engine = ScriptedEngine("2")
+    subject.connect(POLICY, lambda: 0)
+    assert len(collect(subject)) == 2
 
 
 def test_an_engine_that_kept_its_old_weights_is_refused() -> None:

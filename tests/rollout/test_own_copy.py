@@ -54,6 +54,16 @@ def test_weights_in_half_precision_stay_so():
     assert generate(engine) == generate(engine_for(policy, None))
 
 
+def test_weights_that_are_more_precise_than_the_others_stay_so():
+    model = tiny_model("qwen3").to(torch.bfloat16)
+    model.model.norm.float().weight.data.mul_(1.001)
+    copy = engine_for(TinyPolicy(model))._weights.model
+    assert copy.model.norm.weight.dtype == torch.float32
+    assert torch.equal(copy.model.norm.weight, model.model.norm.weight)
+    assert copy.lm_head.weight is copy.model.embed_tokens.weight
+    assert copy.lm_head.weight.dtype == torch.bfloat16
+
+
 def test_autocast_multiplies_matrices_that_need_no_conversion():
     policy = TinyPolicy(tiny_model("qwen2"), torch.bfloat16)
     copy = engine_for(policy)._weights.model
@@ -145,6 +155,9 @@ def test_a_thread_that_generates_leaves_the_trainer_alone(precision):
 
     def look(*_):
         seen.append((all(m.training for m in model.modules()), model.config._attn_implementation))
+        # Several architectures do so around what must stay precise.
+        with torch.autocast("cpu", enabled=False):
+            pass
 
     engine._weights.model.register_forward_pre_hook(look)
     weight, x = torch.nn.Parameter(torch.ones(4, 4)), torch.ones(2, 4)

@@ -169,9 +169,7 @@ def test_an_interrupted_call_leaves_nothing_behind(engine: VLLMEngine) -> None:
     assert engine.generate(PROMPTS, PARAMS, SEEDS, []) == expected
 
 
-def test_random_states_are_untouched(
-    built: tuple[VLLMEngine, tuple[float, float]], engine: VLLMEngine, policy: Policy
-) -> None:
+def test_random_states_are_untouched(built: tuple[VLLMEngine, tuple[float, float]], engine: VLLMEngine, policy: Policy) -> None:
     seed_everything()
     expected = draw()
     assert built[1] == expected

@@ -33,7 +33,13 @@ def test_settings_that_cannot_be_are_refused(tiny_tied: Path, settings: dict, me
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_model_len", 0), ("bucket_mb", -1), ("gpu_memory_utilization", 1.5), ("compare_logprobs_every", -1), ("kv_cache_gb", 0)],
+    [
+        ("max_model_len", 0),
+        ("bucket_mb", -1),
+        ("gpu_memory_utilization", 1.5),
+        ("compare_logprobs_every", -1),
+        ("kv_cache_gb", 0),
+    ],
 )
 def test_sizes_are_positive(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} must be .*got {value}"):

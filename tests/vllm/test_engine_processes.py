@@ -1,4 +1,4 @@
-"""VLLMEngine in two training processes, through Lightning: DDP, FSDP2, one engine over both, and one that was built too early."""
+"""VLLMEngine through whole runs: DDP, FSDP2, one engine of two ranks, one that was built too early, and collecting ahead."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def test_engines_follow_the_policy_on_every_rank(tiny_tied: Path, tiny_untied: P
         assert found["versions"] == [0, 4, 8]
         assert len(found["gaps"]) == 3
         assert max(found["gaps"]) < 1e-4
-        assert found["group_is_alive"], "closing the engine has destroyed the trainer's process group"
+        assert found["group_size"] == 2, "closing the engine has destroyed the trainer's process group"
 
 
 def test_an_engine_built_before_the_process_group_is_refused(tiny_tied: Path, tmp_path: Path) -> None:
@@ -36,6 +36,17 @@ def test_an_engine_built_before_the_process_group_is_refused(tiny_tied: Path, tm
     assert result.returncode != 0
     assert "the Trainer has 2 processes, but torch's process group of this one has 1" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_rollouts_are_collected_while_the_policy_is_trained(tiny_tied: Path, tmp_path: Path) -> None:
+    result = run(tiny_tied, tmp_path, "ahead")
+    assert result.returncode == 0, result.stderr[-4000:]
+    found = json.loads((tmp_path / "0.json").read_text())
+    assert found["steps"] == 12
+    assert found["staleness"][0] == 0
+    assert 0 < max(found["staleness"]) <= 8
+    assert found["gaps"][0] < 1e-4
+    assert found["group_size"] == 0, "closing the engine has left its process group behind"
 
 
 def test_the_engine_knows_of_other_processes(tiny_tied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

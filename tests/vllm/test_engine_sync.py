@@ -83,7 +83,7 @@ def steady(engine: VLLMEngine, tiny_tied: Path) -> tuple[VLLMEngine, Policy, Pol
 def test_weights_change_while_completions_are_in_progress(steady: tuple[VLLMEngine, Policy, Policy]) -> None:
     engine, first, second = steady
     engine.update_weights(first, 1)
-    prompts, seeds, stops = make_prompts(6, 140, 30), make_seeds(3, 12), list(range(0, 4))
+    prompts, seeds, stops = make_prompts(6, 140, 30), make_seeds(3, 12), list(range(4))
     finished, results = threading.Event(), []
     engine.on_completion = lambda *_: finished.set()
     params = SamplingParams(max_tokens=160, temperature=0.9)

@@ -236,7 +236,7 @@ def test_messages_are_readable(site: Site, tamper: Callable[..., None]) -> None:
     tamper(lambda named: [(name, tensor * 2) for name, tensor in named])
     site.train()
     with pytest.raises(
-        WeightSyncError, match=re.compile(r"\d\d weights are wrong.*and \d+ more.*To mend", re.DOTALL)
+        WeightSyncError, match=re.compile(r"wrong are \d\d of them.*and \d+ more.*To mend", re.DOTALL)
     ) as caught:
         site.update()
     assert len(str(caught.value).splitlines()) < 14

@@ -17,6 +17,7 @@ from lit_rlvr.rollout.engine import SamplingParams
 from lit_rlvr.rollout.vllm.server_engine import VLLMServerEngine
 from lit_rlvr.types import Completion
 
+pytestmark = pytest.mark.timeout(900)  # a start of a server takes a minute and more on a busy machine
 PARAMS = SamplingParams(max_tokens=24)
 LONG = SamplingParams(max_tokens=400)
 LONG_SEEDS = [[1000 * p + g for g in range(6)] for p in range(len(PROMPTS))]
@@ -29,7 +30,7 @@ def policy(tiny_tied: Path) -> Policy:
 
 @pytest.fixture(scope="module")
 def engine(policy: Policy) -> Iterator[VLLMServerEngine]:
-    engine = VLLMServerEngine(launch=True, num_servers=2, server_args=SMALL, bucket_mb=1, startup_timeout_s=240)
+    engine = VLLMServerEngine(launch=True, num_servers=2, server_args=SMALL, bucket_mb=1, startup_timeout_s=400)
     engine.update_weights(policy, 0)
     yield engine
     engine.close()

@@ -18,6 +18,7 @@ from lit_rlvr.rollout.vllm.server_engine import VLLMServerEngine
 from lit_rlvr.rollout.vllm.server_http import ServerFailed
 from lit_rlvr.types import Completion
 
+pytestmark = pytest.mark.timeout(900)  # a start of a server takes a minute and more on a busy machine
 LONG = SamplingParams(max_tokens=300)
 
 
@@ -29,7 +30,7 @@ def policy(tiny_untied: Path) -> Policy:
 @pytest.fixture(scope="module")
 def engine(policy: Policy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMServerEngine]:
     logs = tmp_path_factory.mktemp("logs")
-    engine = VLLMServerEngine(launch=True, server_args=SMALL, max_model_len=640, startup_timeout_s=240, log_dir=str(logs))
+    engine = VLLMServerEngine(launch=True, server_args=SMALL, max_model_len=640, startup_timeout_s=400, log_dir=str(logs))
     engine.update_weights(policy, 0)
     yield engine
     (server,) = servers_of(engine)

@@ -14,7 +14,7 @@ from lit_rlvr.rollout.vllm.server_caretaker import Caretaker
 from lit_rlvr.rollout.vllm.server_client import Generated, GenerateRequest, ServerClient
 from lit_rlvr.rollout.vllm.server_pool import Labels, Server, ServerPool
 
-LABEL = "run/1"
+LABEL = "run/1/7"
 
 
 def request(seed: int) -> GenerateRequest:
@@ -22,7 +22,7 @@ def request(seed: int) -> GenerateRequest:
 
 
 class Site:
-    """Two scripted servers in a pool that wants weights of version 1."""
+    """Two scripted servers in a pool that wants the weights of update 1."""
 
     def __init__(self) -> None:
         self.scripts = [ScriptedServer(), ScriptedServer()]
@@ -33,7 +33,7 @@ class Site:
             max_retries=2,
             outage_timeout_s=1.5,
         )
-        self.pool.version = 1
+        self.pool.update = 1
         self.caretakers: list[Caretaker] = []
         for script, server in zip(self.scripts, self.pool.servers, strict=True):
             script.label = LABEL
@@ -81,18 +81,25 @@ def test_a_failing_server_is_left_out_and_its_requests_are_sent_again(site: Site
 
 
 def test_older_weights_other_runs_and_no_weights_are_refused(site: Site) -> None:
-    for label in ("run/0", "other/1", "default"):
+    for label in ("run/0/7", "other/1/7", "default", "other/2/8"):
         site.scripts[0].label = label
         site.pool.mark_ready(site.pool.servers[0])
         before = site.scripts[1].num_generated
         site.run(2, home=lambda i: 0)
         assert site.scripts[1].num_generated == before + 2
-        assert f"holds weights '{label}' instead of 'run/1'" in site.pool.servers[0].problem
+        assert f"holds weights '{label}' instead of those of update 1 of run run" in site.pool.servers[0].problem
+
+
+def test_labels_tell_runs_updates_and_versions_apart() -> None:
+    labels = Labels("a1")
+    assert (labels.update("a1/2/40"), labels.version("a1/2/40")) == (2, 40)
+    assert [labels.version(label) for label in ("default", "b1/2/40", "a1b/2/40")] == [-1, -1, -1]
+    assert labels.of(2, 40) == "a1/2/40"
 
 
 def test_newer_weights_are_on_their_way_to_all(site: Site) -> None:
-    site.scripts[0].label = "run/2"
-    assert {answer.labels for answer in site.run(2, home=lambda i: 0)} == {("run/2", "run/2")}
+    site.scripts[0].label = "run/2/7"
+    assert {answer.labels for answer in site.run(2, home=lambda i: 0)} == {("run/2/7", "run/2/7")}
 
 
 def test_a_request_that_no_server_survives_ends_with_all_that_went_wrong(site: Site) -> None:

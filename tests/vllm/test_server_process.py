@@ -59,10 +59,23 @@ def test_when_the_root_is_killed_its_children_follow_and_it_can_be_started_again
     assert process.process_id is not None
     os.kill(process.process_id, signal.SIGKILL)
     wait_until(lambda: not process.is_alive(), 10)
+    assert process.exit_code == 128 + signal.SIGKILL
     wait_until(lambda: not is_running(child), 5)
     process.start()
     assert process.is_alive()
     assert process.num_starts == 2
+    process.stop()
+
+
+def test_when_the_keeper_is_killed_nothing_is_left_at_the_next_start(tmp_path: Path) -> None:
+    process = tree(tmp_path / "log")
+    process.start()
+    child = child_of(tmp_path / "log")
+    assert process._keeper is not None
+    process._keeper.kill()
+    wait_until(lambda: not process.is_alive(), 10)
+    process.start()
+    wait_until(lambda: not is_running(child), 5)
     process.stop()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
@@ -20,7 +21,7 @@ from lit_rlvr.rollout.vllm.isolation import (
     randomness_kept,
     thread_setter_kept,
 )
-from lit_rlvr.rollout.vllm.library import is_cpu_build, load_vllm
+from lit_rlvr.rollout.vllm.library import load_vllm
 from lit_rlvr.types import RolloutPolicy
 
 OWN_ARGUMENTS = {
@@ -57,6 +58,21 @@ def check_extra(extra: Mapping[str, Any], own: Mapping[str, str]) -> None:
             near = get_close_matches(name, known, n=1)
             hint = f": did you mean {near[0]}?" if near else ""
             raise ValueError(f"data.engine.init_args.extra.{name} is not an argument of vllm.LLM{hint}")
+
+
+def check_settings(positive: dict[str, float | None], gpu_memory_utilization: float, compare_logprobs_every: int) -> None:
+    """Refuse sizes that are none.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    for name, value in positive.items():
+        if value is not None and value <= 0:
+            raise ValueError(f"data.engine.init_args.{name} must be positive, got {value}")
+    if not 0 < gpu_memory_utilization <= 1:
+        raise ValueError(f"data.engine.init_args.gpu_memory_utilization must be in (0, 1], got {gpu_memory_utilization}")
+    if compare_logprobs_every < 0:
+        raise ValueError(f"data.engine.init_args.compare_logprobs_every must be 0 or positive, got {compare_logprobs_every}")
 
 
 def causal_lm_inside(model: torch.nn.Module) -> PreTrainedModel:
@@ -98,8 +114,16 @@ def build_llm(policy: RolloutPolicy, folder: str, arguments: Mapping[str, Any]) 
     model = causal_lm_inside(policy.model)
     save_config(model, folder)
     had_group = dist.is_initialized()
+    if not had_group:
+        # Lightning's advice for several processes, which it takes a process group for: vLLM's has one.
+        warnings.filterwarnings("ignore", message=".*recommended to use .*sync_dist=True")
     with ExitStack() as kept:
-        for context in (randomness_kept(), thread_setter_kept(), garbage_collected(), _launcher_environment(next(model.parameters()).device)):
+        for context in (
+            randomness_kept(),
+            thread_setter_kept(),
+            garbage_collected(),
+            _launcher_environment(next(model.parameters()).device),
+        ):
             kept.enter_context(context)
         try:
             return vllm.LLM(
@@ -119,11 +143,6 @@ def build_llm(policy: RolloutPolicy, folder: str, arguments: Mapping[str, Any]) 
                 sizes = "max_model_len, kv_cache_gb, gpu_memory_utilization and extra"
                 raise ValueError(f"vLLM refuses its settings (data.engine.init_args: {sizes}): {error}") from error
             raise
-
-
-def executor_backend(tensor_parallel_size: int) -> str:
-    """Return who runs vLLM's worker: this process, and on a GPU one that can be told which of the visible ones is its own."""
-    return "uni" if tensor_parallel_size == 1 and is_cpu_build() else "external_launcher"
 
 
 @contextmanager

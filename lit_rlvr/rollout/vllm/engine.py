@@ -1,12 +1,13 @@
 """vLLM inside the trainer's process, with weights of its own that are known to be the policy's."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, Literal
 
 import torch
 
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
-from lit_rlvr.rollout.vllm.building import OWN_ARGUMENTS, check_extra, executor_backend
+from lit_rlvr.rollout.vllm.building import OWN_ARGUMENTS, check_extra, check_settings
 from lit_rlvr.rollout.vllm.instance import VLLMInstance, blueprint_of
 from lit_rlvr.rollout.vllm.isolation import TurnsByArrival, check_process_group
 from lit_rlvr.rollout.vllm.library import is_cpu_build
@@ -35,8 +36,8 @@ class VLLMEngine(RolloutEngine):
     CPU, and a few environment variables are set (`VLLM_*`, `TORCHINDUCTOR_COMPILE_THREADS`, `NUMEXPR_MAX_THREADS`). Where there is no
     process group, vLLM makes one of one process; it goes with the engine.
 
-    Runs tested: the CPU build of vLLM 0.32, with one process, DDP and FSDP2. What is for GPUs only (`sleep_while_training`, CUDA
-    graphs, one engine over several GPUs) follows vLLM's source and has not been run on one.
+    Tested with the CPU build of vLLM 0.32: one process, DDP, FSDP2, and one engine of two ranks. What is for GPUs only
+    (`sleep_while_training`, CUDA graphs, the choice of the GPU) follows vLLM's source and has not been run on one.
 
     Args:
         max_model_len: most tokens of a prompt and its completion; by default what the model's configuration allows. The cache must
@@ -75,7 +76,7 @@ class VLLMEngine(RolloutEngine):
         compare_logprobs_every: int = 0,
         extra: dict[str, Any] = {},  # noqa: B006 - never changed
     ) -> None:
-        _check_settings(
+        check_settings(
             positive={
                 "max_model_len": max_model_len,
                 "kv_cache_gb": kv_cache_gb,
@@ -98,7 +99,7 @@ class VLLMEngine(RolloutEngine):
         self.bucket_mb = bucket_mb
         self.compare_logprobs_every = compare_logprobs_every
         self.extra = dict(extra)
-        self.can_overlap = self.can_update_midway = tensor_parallel_size == 1
+        self.can_overlap = self.can_update_midway = tensor_parallel_size == 1 and not sleep_while_training
         self._turns = TurnsByArrival()
         self._instance: VLLMInstance | None = None
 
@@ -152,12 +153,13 @@ class VLLMEngine(RolloutEngine):
         places = [(p, g) for p, row in enumerate(seeds) for g in range(len(row))]
         place_of = dict(zip((names[number] for number in mine), places, strict=True))
         completions: dict[tuple[int, int], Completion] = {}
-        for name, output in instance.loop.run(names):
-            if name in place_of:
-                p, g = place_of[name]
-                label = f"prompt {prompts[p].id!r}, member {g}"
-                completions[p, g] = to_completion(output, params, self.weight_version, label)
-                self._report(p, g, completions[p, g], len(completions), len(places))
+        with closing(instance.loop.run(names)) as finished:
+            for name, output in finished:
+                if name in place_of:
+                    p, g = place_of[name]
+                    label = f"prompt {prompts[p].id!r}, member {g}"
+                    completions[p, g] = to_completion(output, params, self.weight_version, label)
+                    self._report(p, g, completions[p, g], len(completions), len(places))
         return [[completions[p, g] for g in range(len(row))] for p, row in enumerate(seeds)]
 
     def _report(self, prompt: int, member: int, completion: Completion, num_finished: int, num_all: int) -> None:
@@ -197,7 +199,6 @@ class VLLMEngine(RolloutEngine):
             "gpu_memory_utilization": self.gpu_memory_utilization,
             "kv_cache_memory_bytes": None if kv_cache_gb is None else int(kv_cache_gb * 2**30),
             "tensor_parallel_size": self.tensor_parallel_size,
-            "distributed_executor_backend": executor_backend(self.tensor_parallel_size),
             "enforce_eager": self.enforce_eager,
             "enable_prefix_caching": self.enable_prefix_caching,
             "max_num_seqs": self.max_num_seqs,
@@ -210,15 +211,7 @@ class VLLMEngine(RolloutEngine):
         if self.dtype != "auto":
             return getattr(torch, self.dtype)
         if policy.compute_dtype not in (torch.float32, torch.bfloat16, torch.float16):
-            raise ValueError(f"vLLM does not compute in {policy.compute_dtype}, as the policy does: set data.engine.init_args.dtype")
+            raise ValueError(
+                f"vLLM does not compute in {policy.compute_dtype}, as the policy does: set data.engine.init_args.dtype"
+            )
         return policy.compute_dtype
-
-
-def _check_settings(positive: dict[str, float | None], gpu_memory_utilization: float, compare_logprobs_every: int) -> None:
-    for name, value in positive.items():
-        if value is not None and value <= 0:
-            raise ValueError(f"data.engine.init_args.{name} must be positive, got {value}")
-    if not 0 < gpu_memory_utilization <= 1:
-        raise ValueError(f"data.engine.init_args.gpu_memory_utilization must be in (0, 1], got {gpu_memory_utilization}")
-    if compare_logprobs_every < 0:
-        raise ValueError(f"data.engine.init_args.compare_logprobs_every must be 0 or positive, got {compare_logprobs_every}")

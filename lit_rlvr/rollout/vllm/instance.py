@@ -47,8 +47,7 @@ class VLLMInstance:
         turns: TurnsByArrival,
         compare_logprobs_every: int,
     ) -> None:
-        collect_garbage()
-        if VLLMInstance._living is not None and VLLMInstance._living() is not None:
+        if _is_alive(VLLMInstance._living):
             raise RuntimeError(
                 "another VLLMEngine of this process is alive, and vLLM's state belongs to the process: close() that one first, or take "
                 "VLLMServerEngine, whose engines have processes of their own"
@@ -65,7 +64,8 @@ class VLLMInstance:
         self._folder = TemporaryDirectory(prefix="lit_rlvr_vllm_")
         had_group = dist.is_initialized()
         with self.inside():
-            self.llm = build_llm(policy, self._folder.name, {"dtype": dtype, **arguments})
+            own = {"dtype": dtype, "distributed_executor_backend": self.ranks.executor(on_cpu)}
+            self.llm = build_llm(policy, self._folder.name, {**arguments, **own})
         self.max_model_len: int = self.llm.model_config.max_model_len
         self.loop = RequestLoop(self.llm, turns, self.inside)
         block_size = self.llm.llm_engine.vllm_config.cache_config.block_size
@@ -128,10 +128,19 @@ class VLLMInstance:
         """Stop vLLM and give back its memory. Whoever waits for a completion fails."""
         self.loop.failure = RuntimeError("the engine was closed")
         self._end()
+        self.ranks.part()
         del self.llm
         VLLMInstance._living = None
         self._folder.cleanup()
         collect_garbage()
+
+
+def _is_alive(living: "weakref.ref[VLLMInstance] | None") -> bool:
+    """Tell whether another instance is still wanted: one that was forgotten goes with the garbage, and ends in passing."""
+    if living is None or living() is None:
+        return False
+    collect_garbage()
+    return living() is not None
 
 
 @contextmanager

@@ -27,13 +27,13 @@ class ServerCanaries:
         self._settings = max_model_len, vocab_size, dtype, every
         self._canaries: dict[str, Canary] = {}
 
-    def songs(self, pool: ServerPool, version: int) -> dict[str, Song]:
+    def songs(self, pool: ServerPool) -> dict[str, Song]:
         """Return what each fit server samples, by its address. One that fails is left to its caretaker."""
         songs: dict[str, Song] = {}
         for server in pool.servers:
             if server.is_ready:
                 try:
-                    songs[server.url] = self._sing(server, pool, version)
+                    songs[server.url] = self._sing(server, pool)
                 except ServerFailed as error:
                     pool.suspect(server, f"failed: {error}")
         return songs
@@ -51,12 +51,12 @@ class ServerCanaries:
 
             self._canary(url).check(sample, policy)
 
-    def _sing(self, server: Server, pool: ServerPool, version: int) -> Song:
+    def _sing(self, server: Server, pool: ServerPool) -> Song:
         canary = self._canary(server.url)
         params = SamplingParams(canary.max_tokens)
         request = GenerateRequest(tuple(canary.prompt), params, 0, (), f"the canary of {server.url}", is_urgent=True)
         generated = server.client.generate(request)
-        pool.check_labels(generated, version)
+        pool.check_labels(generated, pool.update)
         return generated.token_ids, generated.logprobs, generated.num_cached_tokens
 
     def _canary(self, url: str) -> Canary:

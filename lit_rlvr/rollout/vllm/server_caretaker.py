@@ -60,11 +60,9 @@ class Caretaker(threading.Thread):
                 self._has_stopped.wait(LOOK_AGAIN_S)
 
     def stop(self) -> None:
-        """Stop looking, and wait for the look that is going on."""
+        """Stop looking after the look that is going on; `join` waits for it."""
         self._has_stopped.set()
         self.server.needs_attention.set()
-        if self.is_alive():
-            self.join(timeout=60)
 
     def _look(self) -> None:
         server, process = self.server, self.server.process
@@ -87,7 +85,7 @@ class Caretaker(threading.Thread):
                 self._failed_starts = 0
                 self.pool.mark_ready(server)
                 return
-            self.pool.mark_down(server, f"holds weights {label!r} instead of {self.pool.labels.of(self.pool.version)!r}")
+            self.pool.mark_down(server, f"holds weights {label!r} instead of those of update {self.pool.update}")
             if self.repair is not None:
                 self._repair(self.repair)
 

@@ -112,11 +112,13 @@ class VLLMServerEngine(RolloutEngine):
             log_dir=log_dir,
         )
         self._fleet: ServerFleet | None = None
+        self._num_sent_again_before = 0
 
     @property
     def num_sent_again(self) -> int:
-        """Completions that were asked for again because their server failed, so far."""
-        return self._fleet.pool.num_sent_again if self._fleet is not None and self._fleet.pool is not None else 0
+        """Completions that this rank asked for again because their server failed, so far."""
+        pool = self._fleet.pool if self._fleet is not None else None
+        return self._num_sent_again_before + (pool.num_sent_again if pool is not None else 0)
 
     def update_weights(self, policy: RolloutPolicy, version: int) -> None:
         """Give all servers the policy's weights, and prove that they have them; the first time, launch or contact the servers.
@@ -193,6 +195,7 @@ class VLLMServerEngine(RolloutEngine):
     def close(self) -> None:
         """End launched servers, leave found ones alone, and delete the files. The next `update_weights` starts anew."""
         self.weight_version = -1
+        self._num_sent_again_before = self.num_sent_again
         if self._fleet is not None:
             self._fleet.close()
             self._fleet = None
@@ -200,13 +203,12 @@ class VLLMServerEngine(RolloutEngine):
 
 def _completion(generated: Generated, params: SamplingParams, pool: ServerPool) -> Completion:
     versions = tuple(pool.labels.version(label) for label in generated.labels)
-    known = tuple(version for version in versions if version is not None)
     return Completion(
         token_ids=generated.token_ids,
         # A greedy token is sampled from a distribution that has all its mass on it.
         logprobs=(0.0,) * len(generated.token_ids) if params.temperature == 0 else generated.logprobs,
         finish_reason="stop" if generated.is_stopped else "length",
-        weight_version=min(known),
+        weight_version=min(versions),
         semantics=params.semantics,
-        token_versions=known if len(set(known)) > 1 else (),
+        token_versions=versions if len(set(versions)) > 1 else (),
     )

@@ -26,6 +26,7 @@ class _News:
 
     failure: str
     host: str
+    update: int = 0
     run: str = ""
     urls: tuple[str, ...] = ()
     api_key: str = field(default="", repr=False)
@@ -64,12 +65,11 @@ class ServerFleet:
             pool = self._agree(failure)
             if self._nccl is not None:
                 self._nccl.send(pool, policy, version, is_local=self.settings.launch)
-            pool.version = version
             if is_new:
                 self._look_after(pool)
             if is_first_rank():
                 pool.wait_until_any_is_ready()
-            self._hear_canaries(pool, policy, version)
+            self._hear_canaries(pool, policy)
         except BaseException:
             if is_new:
                 self.close()
@@ -118,6 +118,7 @@ class ServerFleet:
         if news.failure:
             raise RuntimeError(f"the first rank could not update the vLLM servers: {news.failure}")
         pool = self.pool = self.pool or self._learn(news)
+        pool.update = news.update
         if self._canaries is None:
             self.max_model_len = news.max_model_len
             every = 1 if self._nccl is not None else self.settings.compare_logprobs_every
@@ -128,9 +129,16 @@ class ServerFleet:
         text = "" if failure is None else f"{type(failure).__name__}: {failure}"
         if self._opened is None:
             return _News(text, host_name())
-        urls = tuple(server.url for server in self._opened.servers)
-        dtype = dtype_name(self._opened.dtype)
-        return _News(text, host_name(), self._opened.run, urls, self._opened.api_key, dtype, self._opened.max_model_len)
+        return _News(
+            text,
+            host_name(),
+            update=self._transfer.num_updates if self._transfer is not None else (self.pool.update if self.pool else 0),
+            run=self._opened.run,
+            urls=tuple(server.url for server in self._opened.servers),
+            api_key=self._opened.api_key,
+            dtype=dtype_name(self._opened.dtype),
+            max_model_len=self._opened.max_model_len,
+        )
 
     def _learn(self, news: _News) -> ServerPool:
         """Set this rank up to ask the servers that the first rank drives."""
@@ -159,17 +167,19 @@ class ServerFleet:
         self._opened.check(server.client.facts())
         self._transfer.give(server)
 
-    def _hear_canaries(self, pool: ServerPool, policy: RolloutPolicy, version: int) -> None:
+    def _hear_canaries(self, pool: ServerPool, policy: RolloutPolicy) -> None:
         assert self._canaries is not None
-        songs = self._canaries.songs(pool, version) if is_first_rank() else {}
+        songs = self._canaries.songs(pool) if is_first_rank() else {}
         self._canaries.check(from_first_rank(songs), policy)
 
     def close(self) -> None:
         """End launched servers, leave found ones alone, and delete what was written."""
+        for caretaker in self._caretakers:
+            caretaker.stop()
         if self.pool is not None:
             self.pool.abort()
         for caretaker in self._caretakers:
-            caretaker.stop()
+            caretaker.join(timeout=60)
         if self._nccl is not None:
             self._nccl.close()
         if self._opened is not None:

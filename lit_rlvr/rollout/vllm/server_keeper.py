@@ -57,7 +57,8 @@ def main() -> int:
     if os.getppid() != settings["trainer"]:
         for folder in settings["folders"]:
             shutil.rmtree(folder, ignore_errors=True)
-    return server.returncode or 0
+    # As a shell tells it: 137 for a server killed with -9.
+    return server.returncode if server.returncode >= 0 else 128 - server.returncode
 
 
 def _has_ended(process_id: int) -> bool:
@@ -82,4 +83,4 @@ def _signal(group: int, number: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main() & 0xFF)
+    sys.exit(main())

@@ -61,12 +61,13 @@ class NCCLTransfer:
         try:
             servers = [server for server in pool.servers if is_first_rank() and self._answers(server)]
             members = from_first_rank(tuple((s.url, s.process.num_starts if s.process else 0) for s in servers))
-            client = _AllServers(servers, pool.labels.of(version))
+            client = _AllServers(servers, pool.labels.of(pool.update + 1, version))
             if members != self._members:
                 self._sender = self._open(policy, client, is_local)
                 self._members = members
             self._sender.client = client
             self._sender.send_weights()
+            pool.update += 1
             for server in servers:
                 pool.mark_ready(server)
         finally:

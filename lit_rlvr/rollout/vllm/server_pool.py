@@ -51,7 +51,9 @@ class Server:
 
 
 class Labels:
-    """Names of weights, known to the servers: `run/version`. The run keeps apart trainers that use the same server.
+    """Names of weights, as servers are told them: `run/update/version`.
+
+    The run keeps apart trainers that use the same server, the number of the update weights that were sent under the same version.
 
     Args:
         run: unique to this engine.
@@ -60,14 +62,22 @@ class Labels:
     def __init__(self, run: str) -> None:
         self.run = run
 
-    def of(self, version: int) -> str:
-        """Return the label of a version."""
-        return f"{self.run}/{version}"
+    def of(self, update: int, version: int) -> str:
+        """Return the label of weights."""
+        return f"{self.run}/{update}/{version}"
 
-    def version(self, label: str) -> int | None:
-        """Return the version a label stands for; None when it is not of this run."""
-        run, _, version = label.rpartition("/")
-        return int(version) if run == self.run else None
+    def update(self, label: str) -> int:
+        """Return the number of the update that brought weights of this label; -1 when they are not of this run."""
+        return self._numbers(label)[0]
+
+    def version(self, label: str) -> int:
+        """Return the version of weights of this label; -1 when they are not of this run."""
+        return self._numbers(label)[1]
+
+    def _numbers(self, label: str) -> tuple[int, int]:
+        run, _, numbers = label.partition("/")
+        update, _, version = numbers.partition("/")
+        return (int(update), int(version)) if run == self.run else (-1, -1)
 
 
 class ServerPool:
@@ -86,8 +96,8 @@ class ServerPool:
     ) -> None:
         self.servers, self.labels = list(servers), labels
         self.max_in_flight, self.max_retries, self.outage_timeout_s = max_in_flight, max_retries, outage_timeout_s
-        self.version = -1
-        """Version of the weights that a server must hold; a later one is as good, for it is on its way to the others."""
+        self.update = 0
+        """Number of the update whose weights a server must hold; those of a later one are as good, they are on their way to all."""
         self.is_updating = False
         """True while the servers are given other weights: nobody else may."""
         self.num_sent_again = 0
@@ -96,8 +106,7 @@ class ServerPool:
 
     def is_current(self, label: str) -> bool:
         """Tell whether weights of this label may be sampled from."""
-        version = self.labels.version(label)
-        return version is not None and version >= self.version
+        return self.labels.update(label) >= self.update
 
     def mark_ready(self, server: Server) -> None:
         """Let requests go to the server."""
@@ -131,10 +140,10 @@ class ServerPool:
         problems: list[str] = []
         while len(problems) <= self.max_retries:
             server = self._take(home, is_cancelled)
-            version = self.version
+            update = self.update
             try:
                 generated = server.client.generate(request)
-                self.check_labels(generated, version)
+                self.check_labels(generated, update)
                 return generated
             except ServerFailed as error:
                 if is_cancelled.is_set():
@@ -208,16 +217,15 @@ class ServerPool:
                 _logger.warning("vLLM server %s %s", server.url, problem)
         server.needs_attention.set()
 
-    def check_labels(self, generated: Generated, version: int) -> None:
-        """Refuse what was sampled from other weights than those of this run, of this version or a later one.
+    def check_labels(self, generated: Generated, update: int) -> None:
+        """Refuse what was sampled from other weights than those of this run, brought by this update or a later one.
 
         Raises:
             ServerFailed: it was.
         """
         for label in dict.fromkeys(generated.labels):
-            found = self.labels.version(label)
-            if found is None or found < version:
-                raise ServerFailed(f"holds weights {label!r} instead of {self.labels.of(version)!r}")
+            if self.labels.update(label) < update:
+                raise ServerFailed(f"holds weights {label!r} instead of those of update {update} of run {self.labels.run}")
 
     def _check_hope(self, deadline: float) -> None:
         if all(server.is_given_up for server in self.servers):

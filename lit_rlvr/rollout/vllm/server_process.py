@@ -1,7 +1,9 @@
 """A vLLM server that this process launches: started, watched, started again, and never left behind."""
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -43,6 +45,7 @@ class ServerProcess:
         """
         if self.is_alive():
             raise RuntimeError(f"the server of {self.log_path} runs already")
+        self._end_orphans()
         settings = {"command": self.command, "log": str(self.log_path), "trainer": os.getpid(), "folders": self.folders}
         self.started_at = time.monotonic()
         self.num_starts += 1
@@ -75,8 +78,15 @@ class ServerProcess:
             return
         self._keeper.terminate()
         self._keeper.wait()
+        self._end_orphans()
         if self._keeper.stdout is not None:
             self._keeper.stdout.close()
+
+    def _end_orphans(self) -> None:
+        """End what is left of a server whose keeper was killed itself."""
+        if self._keeper is not None and self._keeper.returncode < 0 and self.process_id is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process_id, signal.SIGKILL)
 
     def log_tail(self, num_lines: int = LOG_LINES) -> str:
         """Return the last lines of the log."""

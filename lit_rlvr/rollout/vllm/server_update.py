@@ -18,6 +18,8 @@ from lit_rlvr.rollout.weight_buckets import weight_buckets
 class _Target:
     weights: WeightVersion
     expected: PolicyFingerprints
+    update: int
+    """Its number among all updates."""
 
 
 class FileTransfer:
@@ -32,14 +34,17 @@ class FileTransfer:
 
     def __init__(self, pool: ServerPool, files: WeightFiles, dtype: torch.dtype, bucket_bytes: int) -> None:
         self.pool, self.files, self.dtype, self.bucket_bytes = pool, files, dtype, bucket_bytes
+        self.num_updates = 0
+        """Updates that were begun so far."""
         self._target: _Target | None = None
         self._next: _Target | None = None
 
     def write(self, named: Iterable[tuple[str, Tensor]], version: int) -> None:
         """Write a version, which the servers are to be given next; they go on with the previous one meanwhile."""
+        self.num_updates += 1
         expected = PolicyFingerprints(self.dtype, version)
         weights = self.files.write(weight_buckets(expected.watch(named), self.bucket_bytes), version)
-        self._next = _Target(weights, expected)
+        self._next = _Target(weights, expected, self.num_updates)
 
     def distribute(self) -> None:
         """Give all servers that answer the version that was written last.
@@ -50,16 +55,15 @@ class FileTransfer:
             WeightSyncError: a server has other weights afterwards.
         """
         assert self._next is not None
-        version = self._next.weights.version
         self.pool.is_updating = True
         try:
             self._target = self._next
             with ThreadPoolExecutor(len(self.pool.servers)) as threads:
                 list(threads.map(self._give_if_it_answers, self.pool.servers))
-            self.pool.version = version
+            self.pool.update = self._next.update
         finally:
             self.pool.is_updating = False
-        self.files.keep_only(version)
+        self.files.keep_only(self._next.weights.version)
 
     def give(self, server: Server) -> None:
         """Give one server the current weights. The caller holds its `update_lock`.
@@ -79,13 +83,13 @@ class FileTransfer:
             client.call_workers("lit_load_file", path)
         client.call_workers("lit_finish_update", weights.version)
         compare(expected, client.call_workers("lit_fingerprints"))
-        client.set_weight_label(self.pool.labels.of(weights.version))
+        client.set_weight_label(self.pool.labels.of(self._target.update, weights.version))
         client.reset_prefix_cache()
         client.resume()
 
     def _give_if_it_answers(self, server: Server) -> None:
         with server.update_lock:
-            if not server.is_ready and self.pool.version >= 0:
+            if not server.is_ready and self.pool.update > 0:
                 return
             try:
                 self.give(server)

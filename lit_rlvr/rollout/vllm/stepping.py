@@ -1,6 +1,6 @@
 """Requests on a vLLM engine that several threads may push on: rollouts, an update's canary, an evaluation."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -42,7 +42,7 @@ class RequestLoop:
                 names.append(name)
         return names
 
-    def run(self, names: Collection[str]) -> Iterator[tuple[str, Any]]:
+    def run(self, names: Collection[str]) -> Generator[tuple[str, Any], None, None]:
         """Yield the requests as they finish, taking a turn for each step. What has not been yielded at the end is aborted."""
         waiting = set(names)
         try:

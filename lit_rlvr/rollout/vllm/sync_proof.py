@@ -169,7 +169,7 @@ def _error(expected: PolicyFingerprints, faults: dict[str, _Fault]) -> WeightSyn
     if len(faults) > _SHOWN:
         shown.append(f"  ... and {len(faults) - _SHOWN} more")
     mends = dict.fromkeys(fault.mend for fault in faults.values())
-    head = f"update {expected.version} did not bring the policy's weights into the engine: {len(faults)} weights are wrong"
+    head = f"update {expected.version} did not bring the policy's weights into the engine: wrong are {len(faults)} of them"
     return WeightSyncError("\n".join([head, *shown, *(f"To mend: {mend}" for mend in mends)]))
 
 

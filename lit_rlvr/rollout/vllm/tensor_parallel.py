@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
 
 import torch.distributed as dist
 
@@ -48,6 +49,11 @@ class EngineRanks:
         group, _ = dist.new_subgroups(size, backend="gloo", timeout=timedelta(days=1))
         return EngineRanks(size, dist.get_rank() % size, group)
 
+    def part(self) -> None:
+        """End the group of these ranks."""
+        if self.group is not None and dist.is_initialized():
+            dist.destroy_process_group(self.group)
+
     def gather(self, mine: T) -> list[T]:
         """Return what each rank of the engine has, in their order. A collective of these ranks."""
         if self.size == 1:
@@ -55,6 +61,28 @@ class EngineRanks:
         everybodys: list[T] = [mine] * self.size
         dist.all_gather_object(everybodys, mine, group=self.group)
         return everybodys
+
+    def executor(self, on_cpu: bool) -> Any:
+        """Return who runs vLLM's worker: this process, and on a GPU one that can be told which of the visible ones is its own.
+
+        A collective of these ranks.
+        """
+        if not on_cpu:
+            return "external_launcher"
+        if self.size == 1:
+            return "uni"
+        from vllm.v1.executor.uniproc_executor import ExecutorWithExternalLauncher
+
+        name = self.gather(uuid4().hex)[0]
+
+        class NamedLauncher(ExecutorWithExternalLauncher):
+            """vLLM names shared memory after the place where processes meet: the same for all engines of a machine, otherwise."""
+
+            def _distributed_args(self) -> tuple[str, int, int]:
+                _, rank, local_rank = super()._distributed_args()
+                return f"file:///lit-{name}", rank, local_rank
+
+        return NamedLauncher
 
     def share(self, make: Callable[[], list[Request]]) -> tuple[list[Request], range]:
         """Return everybody's requests, and which of them are this rank's.

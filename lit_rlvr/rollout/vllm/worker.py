@@ -12,7 +12,7 @@ from lit_rlvr.rollout.vllm.placement import find_placement
 from lit_rlvr.rollout.vllm.readback import read_back
 
 REFUSALS = (AssertionError, KeyError, RuntimeError, ValueError)
-"""What vLLM's loaders raise for a weight they have no place for, or of the wrong shape."""
+"""What vLLM's loaders raise for a weight they have no place for."""
 
 
 class WorkerExtension:
@@ -57,16 +57,15 @@ class WorkerExtension:
         pending = list(reversed(named))
         with set_current_vllm_config(self.vllm_config), torch.no_grad():
             while pending:
-                current: list[str] = []
+                unplaced: list[str] = []
                 try:
-                    model.load_weights(self._lit_stream(pending, current))
+                    model.load_weights(self._lit_stream(pending, unplaced))
                 except REFUSALS as error:
-                    if not current:
+                    if not unplaced:
                         raise
-                    received = self._lit_received[current[-1]]
-                    self._lit_received[current[-1]] = received._replace(
-                        source="refused", note=f"{type(error).__name__}: {error}"
-                    )
+                    name = unplaced[0]
+                    reason = f"{type(error).__name__}: {error}"
+                    self._lit_received[name] = self._lit_received[name]._replace(source="refused", note=reason)
 
     def lit_load_file(self, path: str) -> None:
         """Load one bucket of weights from a safetensors file (a local path or an fsspec URL)."""
@@ -144,23 +143,25 @@ class WorkerExtension:
             info.loaded_weights = []
             info.load_numel = 0
 
-    def _lit_stream(self, pending: list[tuple[str, Tensor]], current: list[str]) -> Iterator[tuple[str, Tensor]]:
-        """Yield what is left of a bucket, last first, telling through `current` which one is being loaded.
+    def _lit_stream(self, pending: list[tuple[str, Tensor]], unplaced: list[str]) -> Iterator[tuple[str, Tensor]]:
+        """Yield what is left of a bucket, last first. `unplaced` holds the name of the latest one, if no place is known for it.
 
         A weight of the wrong shape is held back: vLLM would stumble over it again with each other weight of the layer.
         """
         dtype = self.vllm_config.model_config.dtype
         while pending:
+            unplaced.clear()
             name, tensor = pending.pop()
             exact = block_hash(tensor, dtype, device=self.model_runner.device)
             received = Fingerprint(name, "received", dtype_name(tensor.dtype), list(tensor.shape), exact)
             place = find_placement(self._lit_model(), name, tuple(tensor.shape))
-            if place is not None and place.whole not in (None, tuple(tensor.shape)):
+            if place is None:
+                unplaced.append(name)
+            elif place.whole not in (None, tuple(tensor.shape)):
                 received = received._replace(
                     source="refused", note=f"its shape is {received.shape}, the model's {list(place.whole)}"
                 )
             self._lit_received[name] = received
-            current.append(name)
             if received.source == "received":
                 yield name, tensor
 
