@@ -6,19 +6,22 @@
 
 A round is two runs from the same weights on the same prompts with the same seeds: one synchronous (`max_staleness: 0`), one that
 collects an iteration while the one before is trained on (`max_staleness: 1`), in an order that alternates. An iteration's wall time is
-taken from the end of the first iteration to the end of the last: the first of an asynchronous run has nothing to overlap with, and
-starts the engine. Ratios are of the two runs of a round; the figure is their median, with the extremes.
+taken from the end of the second iteration to the end of the last: the first starts the engine, has nothing to overlap with, and is
+slow in training. Ratios are of the two runs of a round; the figure is their median, with the extremes.
 
-`simulated` (the default) needs one core: the completions come from a copy of the model in this process, and every call then sleeps for
-`--latency` seconds, as if a server elsewhere took that time. So the ratio shows what the schedule gains when generating costs the
-trainer's machine nothing, not what an engine gains: at best it is (rollout + training) / max(rollout, training), the last line.
-`server` generates in another process, on other cores if there are any. `embedded` generates in a thread of this process, where both take
-turns with Python's lock: little is gained on a CPU, and a trainer's steps become slower.
+`simulated` (the default) is no engine: each call sleeps for `--latency` seconds, as if a server elsewhere took that time, and returns
+random tokens. Nothing is learned; training takes the time that it takes. So the ratio shows what the schedule gains when generating
+costs the trainer's machine nothing, not what an engine gains; at best it is (rollout + training) / max(rollout, training), the last
+line. `server` generates in another process, with vLLM, on other cores if there are any. `embedded` generates with a copy of the model
+in a thread of this process: on a CPU both threads spend their time in short operations and wait for Python's lock between them, so that
+each slows the other down and little is gained.
 """
 
 import argparse
 import logging
+import math
 import os
+import random
 import tempfile
 import time
 import warnings
@@ -36,35 +39,49 @@ from lit_rlvr.modules.loading import PolicyConfig
 from lit_rlvr.rewards import ExactAnswer
 from lit_rlvr.rollout.embedded import EmbeddedEngine
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
+from lit_rlvr.rollout_gap import GapBounds
 from lit_rlvr.tasks import AdditionPrompts, TinyModelConfig, make_model
-from lit_rlvr.types import Completion, Prompt
+from lit_rlvr.types import Completion, Prompt, RolloutPolicy
 
 ENGINES = ("simulated", "embedded", "server")
+WARM_UP = 2
+"""Iterations at the start of a run that are not measured."""
 
 
-class SimulatedServer(EmbeddedEngine):
-    """A copy of the model in this process whose calls take longer, without work, by a fixed time.
+class SimulatedServer(RolloutEngine):
+    """Sleeps, and returns random tokens with the log-probs of a uniform distribution, each completion as long as it may be.
 
     Args:
-        latency: seconds that are added to each call.
+        latency: seconds that a call takes.
     """
 
+    can_overlap = True
+
     def __init__(self, latency: float) -> None:
-        super().__init__(device="cpu")
         self.latency = latency
+        self.vocab_size = 0
+
+    def update_weights(self, policy: RolloutPolicy, version: int) -> None:
+        """Remember the version; there is nothing to hold weights for."""
+        self.vocab_size = policy.model.config.vocab_size
+        self.weight_version = version
 
     def generate(
         self, prompts: Sequence[Prompt], params: SamplingParams, seeds: Sequence[Sequence[int]], stop_token_ids: Sequence[int]
     ) -> list[list[Completion]]:
-        """Sample, and wait."""
-        completions = super().generate(prompts, params, seeds, stop_token_ids)
+        """Sleep, and make something up."""
         time.sleep(self.latency)
-        return completions
+        return [[self._completion(seed, params) for seed in row] for row in seeds]
+
+    def _completion(self, seed: int, params: SamplingParams) -> Completion:
+        tokens = tuple(random.Random(seed).choices(range(self.vocab_size), k=params.max_tokens))
+        logprobs = (-math.log(self.vocab_size),) * params.max_tokens
+        return Completion(tokens, logprobs, "length", self.weight_version, semantics=params.semantics)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Mean seconds of an iteration of a run, without its first."""
+    """Mean seconds of an iteration of a run, without the first ones."""
 
     wall: float
     rollout: float
@@ -98,8 +115,9 @@ class Clock(Callback):
 
     def cost(self) -> Cost:
         """Return the means."""
-        count = len(self.ends) - 1
-        return Cost((self.ends[-1] - self.ends[0]) / count, sum(self.rollouts[1:]) / count, sum(self.collections[1:]) / count)
+        count = len(self.ends) - WARM_UP
+        wall = (self.ends[-1] - self.ends[WARM_UP - 1]) / count
+        return Cost(wall, sum(self.rollouts[WARM_UP:]) / count, sum(self.collections[WARM_UP:]) / count)
 
 
 def make_engine(args: argparse.Namespace) -> RolloutEngine:
@@ -122,11 +140,13 @@ def run(model: str, max_staleness: int, args: argparse.Namespace) -> Cost:
         engine=make_engine(args),
         sampling=SamplingParams(max_tokens=args.max_tokens),
         iteration=IterationConfig(args.prompts, args.group_size, num_mini_batches=args.optimizer_steps),
+        # Of random tokens there is nothing to check.
+        gap_bounds=GapBounds(None, None) if args.engine == "simulated" else GapBounds(),
         asynchronous=AsyncConfig(max_staleness),
     )
     clock = Clock()
     trainer = Trainer(
-        max_epochs=args.iterations + 1,
+        max_epochs=args.iterations + WARM_UP,
         accelerator="cpu",
         devices=1,
         callbacks=[clock],
@@ -165,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--engine", choices=ENGINES, default="simulated")
     parser.add_argument("--latency", type=float, default=1.0, help="seconds that a call of the simulated engine sleeps")
     parser.add_argument("--rounds", type=int, default=3, help="pairs of runs")
-    parser.add_argument("--iterations", type=int, default=6, help="measured iterations of a run, after one that warms up")
+    parser.add_argument("--iterations", type=int, default=6, help="measured iterations of a run, after two that warm up")
     parser.add_argument("--prompts", type=int, default=16, help="prompts of an iteration")
     parser.add_argument("--group-size", type=int, default=8, help="completions per prompt")
     parser.add_argument("--max-tokens", type=int, default=32, help="longest completion")
@@ -175,7 +195,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    engine = f"simulated: embedded engine + {args.latency:g} s of sleep per call" if args.engine == "simulated" else args.engine
+    engine = (
+        f"simulated, a latency of {args.latency:g} s per call and random tokens" if args.engine == "simulated" else args.engine
+    )
     print(
         f"{args.prompts} prompts x {args.group_size}, at most {args.max_tokens} tokens, {args.optimizer_steps} optimizer steps; "
         f"engine: {engine}; {args.threads} threads, load of the machine {os.getloadavg()[0]:.1f}",

@@ -8,22 +8,24 @@ and take turns, so that other load on the machine meets both; a figure is the me
 to the stop token. The demo is measured three times: with a stop token, as in training
 (completions end at different lengths: `generate` decodes all rows until the last has ended), once more so with a compiled
 decoding step, and without a stop token (every completion has the full length), like the others. The engine returns log-probs,
-`generate` does not.
+`generate` does not. With `--vllm`, vLLM in this process (without compilation on the CPU) takes the place of `generate`.
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import torch
-from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import PreTrainedModel, Qwen2Config, Qwen3Config
 
+from lit_rlvr.modules.loading import PolicyConfig
+from lit_rlvr.modules.policy import Policy
 from lit_rlvr.rollout.embedded import EmbeddedEngine
-from lit_rlvr.rollout.engine import SamplingParams
+from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
+from lit_rlvr.rollout.vllm import VLLMEngine
 from lit_rlvr.types import Prompt
 
 PAD, STOP = 0, 2
@@ -63,21 +65,6 @@ HALF_BILLION = Qwen2Config(
 
 
 @dataclass(frozen=True)
-class Policy:
-    """The part of a policy that the embedded engine asks for."""
-
-    model: PreTrainedModel
-
-    def score(self, batch: Any) -> Any:
-        """Return the batch; nothing is scored here."""
-        return batch
-
-    def forward_context(self) -> Any:
-        """Return a context that changes nothing: full precision."""
-        return nullcontext()
-
-
-@dataclass(frozen=True)
 class Case:
     """What one comparison generates."""
 
@@ -113,10 +100,18 @@ def random_prompts(case: Case) -> list[Prompt]:
     return [Prompt(id=str(i), messages=(), token_ids=tuple(row)) for i, row in enumerate(ids)]
 
 
-def embedded(model: PreTrainedModel, case: Case, prompts: Sequence[Prompt]) -> Callable[[int], int]:
-    """Return a function that generates with the engine and counts tokens."""
-    engine = EmbeddedEngine(max_batch_size=case.num_prompts * case.group_size, compile_decoding=case.is_compiled)
-    engine.update_weights(Policy(model), 0)
+def embedded(case: Case) -> EmbeddedEngine:
+    """Return the embedded engine for a case."""
+    return EmbeddedEngine(max_batch_size=case.num_prompts * case.group_size, compile_decoding=case.is_compiled)
+
+
+def vllm(case: Case) -> VLLMEngine:
+    """Return vLLM for a case, with a cache that holds all of it."""
+    return VLLMEngine(max_num_seqs=case.num_prompts * case.group_size, kv_cache_gb=2)
+
+
+def sampler_of(engine: RolloutEngine, case: Case, prompts: Sequence[Prompt]) -> Callable[[int], int]:
+    """Return a function that generates with an engine and counts tokens."""
     params = SamplingParams(max_tokens=case.max_tokens)
 
     def generate(round_number: int) -> int:
@@ -154,10 +149,15 @@ def transformers_generate(model: PreTrainedModel, case: Case, prompts: Sequence[
     return generate
 
 
-def compare(case: Case, model: PreTrainedModel, repeats: int) -> None:
+def compare(case: Case, policy: Policy, repeats: int, with_vllm: bool) -> None:
     """Let both generate in turns and print their tokens per second."""
     prompts = random_prompts(case)
-    samplers = {"engine": embedded(model, case, prompts), "generate": transformers_generate(model, case, prompts)}
+    engines = [embedded(case), *([vllm(case)] if with_vllm else [])]
+    for engine in engines:
+        engine.update_weights(policy, 0)
+    ours, *others = (sampler_of(engine, case, prompts) for engine in engines)
+    other = others[0] if others else transformers_generate(policy.causal_lm, case, prompts)
+    samplers = {"engine": ours, "other": other}
     speeds: dict[str, list[float]] = {name: [] for name in samplers}
     for round_number in range(repeats + 1):
         for name, sampler in samplers.items():
@@ -165,10 +165,12 @@ def compare(case: Case, model: PreTrainedModel, repeats: int) -> None:
             tokens = sampler(round_number)
             if round_number:  # the first round warms up
                 speeds[name].append(tokens / (time.perf_counter() - start))
-    ratio = median(ours / theirs for ours, theirs in zip(speeds["engine"], speeds["generate"], strict=True))
+    for engine in engines:
+        engine.close()
+    ratio = median(mine / theirs for mine, theirs in zip(speeds["engine"], speeds["other"], strict=True))
     print(
-        f"{case.name:28} engine {median(speeds['engine']):9,.0f} tokens/s   transformers.generate"
-        f" {median(speeds['generate']):9,.0f} tokens/s   ratio {ratio:.2f} (median of {repeats})",
+        f"{case.name:28} engine {median(speeds['engine']):9,.0f} tokens/s   {'vLLM' if with_vllm else 'transformers.generate'}"
+        f" {median(speeds['other']):9,.0f} tokens/s   ratio {ratio:.2f} (median of {repeats})",
         flush=True,
     )
 
@@ -179,14 +181,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", choices=[*CASES, "all"], default="all")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads")
     parser.add_argument("--repeats", type=int, default=5, help="measured rounds of each, after one that warms up")
+    parser.add_argument("--vllm", action="store_true", help="against vLLM instead of transformers.generate")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     for name in CASES if args.model == "all" else [args.model]:
-        torch.manual_seed(0)
-        config = CASES[name][0].config
-        model = (Qwen3ForCausalLM if isinstance(config, Qwen3Config) else Qwen2ForCausalLM)(config).eval()
+        with tempfile.TemporaryDirectory() as folder:
+            CASES[name][0].config.save_pretrained(folder)
+            policy = Policy(PolicyConfig(folder, random_init=True)).eval()
         for case in CASES[name]:
-            compare(case, model, args.repeats)
+            compare(case, policy, args.repeats, args.vllm)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ class AsyncConfig:
 
     Every iteration trains on the prompts, and samples with the seeds, that it has without this. Rollouts then come from older
     weights than those they train: `data.rollout_correction` can weigh for it, and `rollout/staleness_mean` (in optimizer steps),
-    `rollout/staleness_max` and `rollout/staleness_iterations` tell how old they were. Validation waits for what is being collected.
+    `rollout/staleness_max` and `rollout/staleness_iterations` tell how old they were. What the policy has learned since is part of the
+    gap that `data.gap_bounds` limits. Validation waits for what is being collected.
     A checkpoint holds the iterations that are complete; one in progress is collected again after a resume, from the weights of then: no
     prompt is lost or trained on twice, but a resumed run is not bit for bit the one without interruption.
 

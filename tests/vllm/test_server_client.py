@@ -8,7 +8,8 @@ import pytest
 from scripted_server import ScriptedServer
 
 from lit_rlvr.rollout.engine import SamplingParams
-from lit_rlvr.rollout.vllm.server_client import GenerateRequest, ServerClient
+from lit_rlvr.rollout.vllm.server_client import ServerClient
+from lit_rlvr.rollout.vllm.server_generation import GenerateRequest
 from lit_rlvr.rollout.vllm.server_http import ServerFailed
 from lit_rlvr.rollout.vllm.server_process import free_port
 

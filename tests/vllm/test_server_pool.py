@@ -11,8 +11,10 @@ from server_cases import wait_until
 
 from lit_rlvr.rollout.engine import SamplingParams
 from lit_rlvr.rollout.vllm.server_caretaker import Caretaker
-from lit_rlvr.rollout.vllm.server_client import Generated, GenerateRequest, ServerClient
-from lit_rlvr.rollout.vllm.server_pool import Labels, Server, ServerPool
+from lit_rlvr.rollout.vllm.server_client import ServerClient
+from lit_rlvr.rollout.vllm.server_generation import Generated, GenerateRequest
+from lit_rlvr.rollout.vllm.server_labels import Labels
+from lit_rlvr.rollout.vllm.server_pool import Server, ServerPool
 
 LABEL = "run/1/7"
 

@@ -1,14 +1,12 @@
 """A whole training run on a launched server that is killed in the middle of it."""
 
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import seed_everything
-from server_cases import SMALL, kill, servers_of, wait_until
+from server_cases import SMALL, kill, servers_of
 
 from lit_rlvr.rollout.engine import SamplingParams
 from lit_rlvr.rollout.vllm.server_engine import VLLMServerEngine
@@ -28,12 +26,15 @@ def train(model: Path, engine: VLLMServerEngine) -> torch.Tensor:
     return flat_weights(module)
 
 
-def kill_the_server_of(engine: VLLMServerEngine, killed: list[float]) -> None:
-    """Kill it while it generates the second iteration's rollouts."""
-    wait_until(lambda: engine.weight_version >= 4 and servers_of(engine)[0].num_running > ROLLOUTS_PER_ITERATION // 2, 400)
-    time.sleep(0.1)
-    kill(servers_of(engine)[0])
-    killed.append(engine.weight_version)
+def kill_once(engine: VLLMServerEngine, killed: list[int]) -> None:
+    """Kill the server when the first rollout of the second iteration is there, and the others are not."""
+
+    def strike(num_finished: int, num_all: int) -> None:
+        if engine.weight_version == 4 and not killed:
+            killed.append(num_all - num_finished)
+            kill(servers_of(engine)[0])
+
+    engine.on_progress = strike
 
 
 def test_a_server_killed_in_the_middle_of_a_run_changes_nothing_but_its_duration(tiny_tied: Path) -> None:
@@ -42,11 +43,9 @@ def test_a_server_killed_in_the_middle_of_a_run_changes_nothing_but_its_duration
     assert calm.num_sent_again == 0
 
     engine = VLLMServerEngine(launch=True, server_args=SMALL, startup_timeout_s=400)
-    killed: list[float] = []
-    killer = threading.Thread(target=kill_the_server_of, args=(engine, killed))
-    killer.start()
+    killed: list[int] = []
+    kill_once(engine, killed)
     found = train(tiny_tied, engine)
-    killer.join()
-    assert killed == [4]
-    assert 0 < engine.num_sent_again <= ROLLOUTS_PER_ITERATION
+    assert len(killed) == 1
+    assert 0 < engine.num_sent_again <= killed[0] < ROLLOUTS_PER_ITERATION
     assert torch.equal(found, expected)

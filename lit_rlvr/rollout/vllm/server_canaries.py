@@ -4,7 +4,7 @@ import torch
 
 from lit_rlvr.rollout.engine import SamplingParams
 from lit_rlvr.rollout.vllm.canary import Canary
-from lit_rlvr.rollout.vllm.server_client import GenerateRequest
+from lit_rlvr.rollout.vllm.server_generation import GenerateRequest
 from lit_rlvr.rollout.vllm.server_http import ServerFailed
 from lit_rlvr.rollout.vllm.server_pool import Server, ServerPool
 from lit_rlvr.types import RolloutPolicy

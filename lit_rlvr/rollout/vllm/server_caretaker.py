@@ -72,6 +72,7 @@ class Caretaker(threading.Thread):
         with server.update_lock:
             if self.pool.is_updating:
                 return
+            failures_before = server.num_failures
             try:
                 label = server.client.weight_label()
             except ServerFailed as error:
@@ -83,7 +84,9 @@ class Caretaker(threading.Thread):
             self._silent_looks, self._is_starting = 0, False
             if self.pool.is_current(label):
                 self._failed_starts = 0
-                self.pool.mark_ready(server)
+                # A server that failed while it was asked may have answered just before it died.
+                if server.num_failures == failures_before:
+                    self.pool.mark_ready(server)
                 return
             self.pool.mark_down(server, f"holds weights {label!r} instead of those of update {self.pool.update}")
             if self.repair is not None:

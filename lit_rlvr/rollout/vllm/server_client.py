@@ -1,12 +1,10 @@
 """What this project asks of one vLLM server: completions by token ids, weights, and what it is."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lit_rlvr.rollout.engine import SamplingParams
 from lit_rlvr.rollout.vllm.library import SUPPORTED, is_supported
+from lit_rlvr.rollout.vllm.server_generation import Generated, GenerateRequest, from_json, to_json
 from lit_rlvr.rollout.vllm.server_http import ServerFailed, ServerHTTP, UnknownHost
 
 FLAGS = (
@@ -14,37 +12,10 @@ FLAGS = (
     "--enable-prompt-tokens-details"
 )
 """What a server must be started with, besides VLLM_SERVER_DEV_MODE=1 in its environment."""
+UPDATE_TIMEOUT_S = 600.0
+"""Seconds that one part of an update of the weights may take: a pause, a file, a proof."""
 PROBE_TIMEOUT_S = 30.0
 """Seconds a busy server may take to say how it is."""
-
-
-@dataclass(frozen=True)
-class GenerateRequest:
-    """One completion to be sampled."""
-
-    token_ids: tuple[int, ...]
-    params: SamplingParams
-    seed: int
-    stop_token_ids: tuple[int, ...]
-    name: str
-    """For messages."""
-    is_urgent: bool = False
-    """True for a request that may overtake others, where the server has priorities."""
-
-
-@dataclass(frozen=True)
-class Generated:
-    """What a server sampled."""
-
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    """Under the distribution that was sampled from; floats as the server computed them, not rounded."""
-    is_stopped: bool
-    """True when a stop token ended it, False when it was cut."""
-    labels: tuple[str, ...]
-    """Label of the weights that sampled each token."""
-    num_cached_tokens: int
-    """Tokens of the prompt whose keys and values were not computed anew."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +90,7 @@ class ServerClient(ServerHTTP):
 
     def pause(self) -> None:
         """Stop computing, with the requests in progress kept."""
-        self.ask("POST", "/pause?mode=keep", timeout_s=self.request_timeout_s)
+        self.ask("POST", "/pause?mode=keep", timeout_s=UPDATE_TIMEOUT_S)
 
     def resume(self) -> None:
         """Go on with the requests in progress."""
@@ -138,7 +109,7 @@ class ServerClient(ServerHTTP):
     def call_workers(self, method: str, *arguments: Any) -> list[Any]:
         """Call a method of the worker extension on every worker, and return what each returned (numbers as strings)."""
         body = {"method": method, "args": list(arguments)}
-        return list(self.ask("POST", "/collective_rpc", body, self.request_timeout_s).get("results", []))
+        return list(self.ask("POST", "/collective_rpc", body, UPDATE_TIMEOUT_S).get("results", []))
 
     def generate(self, request: GenerateRequest) -> Generated:
         """Sample one completion.
@@ -148,21 +119,9 @@ class ServerClient(ServerHTTP):
             ServerFailed: it did not finish it.
             FloatingPointError: a log-prob is not a number: neither are the logits.
         """
-        sampling = {
-            "max_tokens": request.params.max_tokens,
-            "temperature": request.params.temperature,
-            "top_p": request.params.top_p,
-            "top_k": request.params.top_k,
-            "seed": request.seed,
-            "stop_token_ids": list(request.stop_token_ids),
-            "ignore_eos": True,
-            "logprobs": 0,
-            "detokenize": False,
-        }
-        body = {"token_ids": list(request.token_ids), "sampling_params": sampling, "priority": -1 if request.is_urgent else 0}
-        answer = self.ask("POST", "/inference/v1/generate", body, self.request_timeout_s)
+        answer = self.ask("POST", "/inference/v1/generate", to_json(request), self.request_timeout_s)
         try:
-            return _generated(answer, request)
+            return from_json(answer, request)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise ServerFailed(f"{self.url} gave an answer without {error}: {str(answer)[:300]}") from None
 
@@ -184,31 +143,3 @@ class ServerClient(ServerHTTP):
             f"vLLM server {self.url} was not started as this engine needs it: {reason}. Start it with VLLM_SERVER_DEV_MODE=1 in its "
             f"environment and {FLAGS}, in a trusted network: these endpoints let anyone replace the weights"
         )
-
-
-def _generated(answer: dict[str, Any], request: GenerateRequest) -> Generated:
-    (choice,) = answer["choices"]
-    if choice["finish_reason"] not in ("stop", "length"):
-        raise ServerFailed(f"{request.name}: ended with {choice['finish_reason']!r} instead of finishing")
-    tokens = tuple(int(token) for token in choice["token_ids"])
-    content = choice["logprobs"]["content"]
-    logprobs = tuple(float(entry["logprob"]) for entry in content)
-    if [entry["token_id"] for entry in content] != list(tokens):
-        raise ServerFailed(f"{request.name}: log-probs of other tokens than those it returned")
-    # The server writes -9999 for what is not a number.
-    wrong = next((place for place, value in enumerate(logprobs) if not (math.isfinite(value) and value > -9998)), None)
-    if wrong is not None:
-        raise FloatingPointError(
-            f"{request.name}: token {wrong} of {len(tokens)} has no finite log-prob: the model's logits are NaN or infinite (diverged "
-            "weights?)"
-        )
-    labels = _labels(choice["weight_versions"], len(tokens))
-    cached = (answer["usage"].get("prompt_tokens_details") or {}).get("cached_tokens")
-    return Generated(tokens, logprobs, choice["finish_reason"] == "stop", labels, -1 if cached is None else int(cached))
-
-
-def _labels(spans: Sequence[dict[str, Any]] | None, num_tokens: int) -> tuple[str, ...]:
-    labels = tuple(str(span["version"]) for span in spans or () for _ in range(int(span["start"]), int(span["end"])))
-    if len(labels) != num_tokens:
-        raise ServerFailed(f"it tells the weights of {len(labels)} tokens out of {num_tokens}")
-    return labels

@@ -7,8 +7,8 @@ from typing import Any
 
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.rollout.vllm.sampling import check_requests
-from lit_rlvr.rollout.vllm.server_client import Generated, GenerateRequest
 from lit_rlvr.rollout.vllm.server_fleet import ServerFleet
+from lit_rlvr.rollout.vllm.server_generation import Generated, GenerateRequest
 from lit_rlvr.rollout.vllm.server_pool import ServerPool
 from lit_rlvr.rollout.vllm.server_settings import ServerDtype, ServerSettings, Transfer
 from lit_rlvr.types import Completion, Prompt, RolloutPolicy

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from lit_rlvr.rollout.vllm.building import causal_lm_inside
 from lit_rlvr.rollout.vllm.fingerprint import dtype_name
-from lit_rlvr.rollout.vllm.server_canaries import ServerCanaries
+from lit_rlvr.rollout.vllm.server_canaries import ServerCanaries, Song
 from lit_rlvr.rollout.vllm.server_caretaker import Caretaker
 from lit_rlvr.rollout.vllm.server_client import ServerClient
+from lit_rlvr.rollout.vllm.server_labels import Labels
 from lit_rlvr.rollout.vllm.server_nccl import NCCLTransfer
 from lit_rlvr.rollout.vllm.server_opening import OpenedServers
-from lit_rlvr.rollout.vllm.server_pool import Labels, Server, ServerPool
-from lit_rlvr.rollout.vllm.server_ranks import from_first_rank, host_name, is_first_rank
+from lit_rlvr.rollout.vllm.server_pool import Server, ServerPool
+from lit_rlvr.rollout.vllm.server_ranks import fail_together, from_first_rank, host_name, is_first_rank
 from lit_rlvr.rollout.vllm.server_settings import ServerSettings
 from lit_rlvr.rollout.vllm.server_update import FileTransfer
 from lit_rlvr.types import RolloutPolicy
@@ -24,14 +25,13 @@ from lit_rlvr.types import RolloutPolicy
 class _News:
     """What the first rank tells the others after an update."""
 
-    failure: str
     host: str
-    update: int = 0
-    run: str = ""
-    urls: tuple[str, ...] = ()
-    api_key: str = field(default="", repr=False)
-    dtype: str = "float32"
-    max_model_len: int = 0
+    update: int
+    run: str
+    urls: tuple[str, ...]
+    api_key: str = field(repr=False)
+    dtype: str
+    max_model_len: int
 
 
 class ServerFleet:
@@ -62,13 +62,12 @@ class ServerFleet:
                 failure = self._open(policy) if is_first_rank() else None
             else:
                 failure = self._send_files(policy, version)
-            pool = self._agree(failure)
+            fail_together(failure)
+            pool = self._agree()
             if self._nccl is not None:
                 self._nccl.send(pool, policy, version, is_local=self.settings.launch)
             if is_new:
                 self._look_after(pool)
-            if is_first_rank():
-                pool.wait_until_any_is_ready()
             self._hear_canaries(pool, policy)
         except BaseException:
             if is_new:
@@ -110,13 +109,10 @@ class ServerFleet:
             return error
         return None
 
-    def _agree(self, failure: Exception | None) -> ServerPool:
-        """Return the servers, on all ranks, or raise on all of them."""
-        news = from_first_rank(self._news(failure))
-        if failure is not None:
-            raise failure
-        if news.failure:
-            raise RuntimeError(f"the first rank could not update the vLLM servers: {news.failure}")
+    def _agree(self) -> ServerPool:
+        """Return the servers, on all ranks alike."""
+        news = from_first_rank(self._news() if is_first_rank() else None)
+        assert news is not None
         pool = self.pool = self.pool or self._learn(news)
         pool.update = news.update
         if self._canaries is None:
@@ -125,14 +121,12 @@ class ServerFleet:
             self._canaries = ServerCanaries(news.max_model_len, self.vocab_size, getattr(torch, news.dtype), every)
         return pool
 
-    def _news(self, failure: Exception | None) -> _News:
-        text = "" if failure is None else f"{type(failure).__name__}: {failure}"
-        if self._opened is None:
-            return _News(text, host_name())
+    def _news(self) -> _News:
+        assert self._opened is not None
+        assert self.pool is not None
         return _News(
-            text,
-            host_name(),
-            update=self._transfer.num_updates if self._transfer is not None else (self.pool.update if self.pool else 0),
+            host=host_name(),
+            update=self.pool.update,
             run=self._opened.run,
             urls=tuple(server.url for server in self._opened.servers),
             api_key=self._opened.api_key,
@@ -168,8 +162,17 @@ class ServerFleet:
         self._transfer.give(server)
 
     def _hear_canaries(self, pool: ServerPool, policy: RolloutPolicy) -> None:
+        """Check what each fit server samples, on all ranks alike, once there is such a server."""
         assert self._canaries is not None
-        songs = self._canaries.songs(pool) if is_first_rank() else {}
+        songs: dict[str, Song] = {}
+        failure = None
+        if is_first_rank():
+            try:
+                pool.wait_until_any_is_ready()
+                songs = self._canaries.songs(pool)
+            except Exception as error:
+                failure = error
+        fail_together(failure)
         self._canaries.check(from_first_rank(songs), policy)
 
     def close(self) -> None:

@@ -88,6 +88,7 @@ class ServerHTTP:
         try:
             connection.connect()
             connection.sock.settimeout(timeout_s)
+            _watch(connection.sock)
             connection.request(method, self._address.path.rstrip("/") + path, data, self._headers)
             response = connection.getresponse()
             return response.status, response.read().decode(errors="replace")
@@ -101,6 +102,14 @@ class ServerHTTP:
             with self._lock:
                 self._open.discard(connection)
             connection.close()
+
+
+def _watch(connection: socket.socket) -> None:
+    """Let the kernel ask, while a long answer is awaited, whether the other machine is still there: it may lose its power."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        for option, value in ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 6)):
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _checked_address(url: str) -> Any:

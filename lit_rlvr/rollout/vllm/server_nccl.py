@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 
 from lit_rlvr.rollout.vllm.library import load_vllm
+from lit_rlvr.rollout.vllm.server_client import UPDATE_TIMEOUT_S
 from lit_rlvr.rollout.vllm.server_pool import Server, ServerPool
 from lit_rlvr.rollout.vllm.server_process import free_port
 from lit_rlvr.rollout.vllm.server_ranks import from_first_rank, is_first_rank
@@ -135,7 +136,7 @@ class _AllServers:
         def join(server: Server) -> None:
             before = sum(self.worlds[: self.servers.index(server)])
             mine = {**init_info, "rank_offset": init_info["rank_offset"] + before}
-            server.client.ask("POST", "/init_weight_transfer_engine", {"init_info": mine}, server.client.request_timeout_s)
+            server.client.ask("POST", "/init_weight_transfer_engine", {"init_info": mine}, UPDATE_TIMEOUT_S)
 
         self.everywhere(join)
 
@@ -144,20 +145,20 @@ class _AllServers:
 
         def start(server: Server) -> None:
             server.client.pause()
-            server.client.ask("POST", "/start_weight_update", timeout_s=server.client.request_timeout_s)
+            server.client.ask("POST", "/start_weight_update", timeout_s=UPDATE_TIMEOUT_S)
 
         self.everywhere(start)
 
     def update_weights(self, update_info: dict[str, Any] | list[dict[str, Any]]) -> None:
         """Receive what is being broadcast."""
         body = {"update_info": update_info}
-        self.everywhere(lambda s: s.client.ask("POST", "/update_weights", body, s.client.request_timeout_s))
+        self.everywhere(lambda s: s.client.ask("POST", "/update_weights", body, UPDATE_TIMEOUT_S))
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
         """Compute with the new weights."""
 
         def finish(server: Server) -> None:
-            server.client.ask("POST", "/finish_weight_update", {"weight_version": self.label}, server.client.request_timeout_s)
+            server.client.ask("POST", "/finish_weight_update", {"weight_version": self.label}, UPDATE_TIMEOUT_S)
             server.client.reset_prefix_cache()
             server.client.resume()
 

@@ -5,8 +5,10 @@ import threading
 import time
 from collections.abc import Sequence
 
-from lit_rlvr.rollout.vllm.server_client import Generated, GenerateRequest, ServerClient
+from lit_rlvr.rollout.vllm.server_client import ServerClient
+from lit_rlvr.rollout.vllm.server_generation import Generated, GenerateRequest
 from lit_rlvr.rollout.vllm.server_http import ServerFailed
+from lit_rlvr.rollout.vllm.server_labels import Labels
 from lit_rlvr.rollout.vllm.server_process import ServerProcess
 
 HOME_ADVANTAGE = 8
@@ -34,6 +36,8 @@ class Server:
         self.problem = "has not been given weights yet"
         self.num_running = 0
         """Requests of this process that it is working on."""
+        self.num_failures = 0
+        """Requests of this process that it failed at."""
         self.update_lock = threading.Lock()
         """Held by whoever changes its weights, or looks at them."""
         self.needs_attention = threading.Event()
@@ -48,36 +52,6 @@ class Server:
         """Say what is wrong with it, with the end of its log where there is one."""
         log = f", log {self.process.log_path}, which ends with\n{self.process.log_tail()}" if self.process else ""
         return f"  {self.url} {self.problem}{log}"
-
-
-class Labels:
-    """Names of weights, as servers are told them: `run/update/version`.
-
-    The run keeps apart trainers that use the same server, the number of the update weights that were sent under the same version.
-
-    Args:
-        run: unique to this engine.
-    """
-
-    def __init__(self, run: str) -> None:
-        self.run = run
-
-    def of(self, update: int, version: int) -> str:
-        """Return the label of weights."""
-        return f"{self.run}/{update}/{version}"
-
-    def update(self, label: str) -> int:
-        """Return the number of the update that brought weights of this label; -1 when they are not of this run."""
-        return self._numbers(label)[0]
-
-    def version(self, label: str) -> int:
-        """Return the version of weights of this label; -1 when they are not of this run."""
-        return self._numbers(label)[1]
-
-    def _numbers(self, label: str) -> tuple[int, int]:
-        run, _, numbers = label.partition("/")
-        update, _, version = numbers.partition("/")
-        return (int(update), int(version)) if run == self.run else (-1, -1)
 
 
 class ServerPool:
@@ -212,6 +186,7 @@ class ServerPool:
         """Send nothing more to the server until its caretaker has looked at it."""
         with self._changed:
             self.num_sent_again += 1
+            server.num_failures += 1
             if server.is_ready:
                 server.is_ready, server.problem = False, problem
                 _logger.warning("vLLM server %s %s", server.url, problem)

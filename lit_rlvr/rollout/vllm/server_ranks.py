@@ -22,6 +22,19 @@ def from_first_rank(value: T) -> T:
     return values[0]
 
 
+def fail_together(failure: Exception | None) -> None:
+    """Raise on all ranks what went wrong on the first one. A collective of all ranks.
+
+    Raises:
+        RuntimeError: on the other ranks.
+    """
+    text = from_first_rank(None if failure is None else f"{type(failure).__name__}: {failure}")
+    if failure is not None:
+        raise failure
+    if text is not None:
+        raise RuntimeError(f"the first rank could not update the vLLM servers: {text}")
+
+
 def host_name() -> str:
     """Return this machine's name."""
     return socket.gethostname()

@@ -101,7 +101,3 @@ class FileTransfer:
                 self.pool.mark_down(server, f"could not be given weights: {error}", is_given_up=True)
                 raise
             self.pool.mark_ready(server)
-
-    def close(self) -> None:
-        """Delete the files."""
-        self.files.delete()
