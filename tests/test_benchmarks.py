@@ -31,6 +31,12 @@ def math_verifier(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
+def async_rollouts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("async_rollouts")
+
+
+@pytest.fixture
 def stopwatch(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(FOLDER))
     return importlib.import_module("stopwatch")
@@ -114,3 +120,28 @@ def test_graders_of_mathematics_are_counted_by_right_and_wrong(math_verifier, tm
     assert [row[1] for row in rows] == list(math_verifier.GRADERS) * 4
     assert [row[2:-1] for row in rows] == [(5, 2, 1, 2, 0)] * 3 + [(4, 4, 0, 0, 0)] * 9
     assert all(row[-1] > 0 for row in rows)
+
+
+def test_rollouts_during_training_are_compared_with_rollouts_before_it(async_rollouts, capsys) -> None:
+    sizes = [
+        "--rounds",
+        "1",
+        "--iterations",
+        "3",
+        "--prompts",
+        "4",
+        "--group-size",
+        "2",
+        "--max-tokens",
+        "8",
+        "--hidden-size",
+        "32",
+    ]
+    async_rollouts.main([*sizes, "--latency", "0.4"])
+    header, _, plain, ahead, ratio, best = capsys.readouterr().out.strip().splitlines()
+    assert "simulated, a latency of 0.4 s" in header
+    for row in (plain, ahead):
+        _, _, collection = map(float, row[14:].split())
+        assert collection >= 0.4  # a call cannot be shorter than its latency
+    assert float(ratio.split(":")[1].split()[0]) > 0
+    assert float(best.split(":")[1]) > 1

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-HAS_VLLM = find_spec("vllm") is not None
+VLLM = find_spec("vllm")
+# This very folder is found as a package of that name, without an origin, where there is no other.
+HAS_VLLM = VLLM is not None and VLLM.origin is not None
 QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 
 

@@ -11,7 +11,6 @@ from lit_rlvr.rollout.vllm.server_process import free_port
 CONFIG: dict[str, Any] = {
     "model_config": {"logprobs_mode": "processed_logprobs", "dtype": "torch.float32", "max_model_len": 64},
     "parallel_config": {"world_size": 1, "worker_extension_cls": "lit_rlvr.rollout.vllm.worker.WorkerExtension"},
-    "scheduler_config": {"policy": "priority"},
 }
 ACKNOWLEDGED = (
     "/pause",

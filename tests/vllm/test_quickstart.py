@@ -50,7 +50,9 @@ def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "sft/model"
 
 
-@pytest.mark.parametrize(("engine", "more"), [("VLLMEngine", ()), ("VLLMServerEngine", ("--data.init_args.engine.launch=true",))])
+@pytest.mark.parametrize(
+    ("engine", "more"), [("VLLMEngine", ()), ("VLLMServerEngine", ("--data.init_args.engine.launch=true",))]
+)
 def test_accuracy_rises(demonstrated: Path, tmp_path: Path, engine: str, more: tuple[str, ...]) -> None:
     learning = {
         "trainer": {

@@ -31,7 +31,6 @@ def client(server: ScriptedServer) -> ServerClient:
 def test_a_server_tells_what_it_is(client: ServerClient) -> None:
     facts = client.facts()
     assert (facts.version, facts.dtype, facts.max_model_len, facts.world_size) == ("0.32.0", "float32", 64, 1)
-    assert facts.has_priorities
 
 
 def test_floats_come_as_they_were_computed(server: ScriptedServer, client: ServerClient) -> None:

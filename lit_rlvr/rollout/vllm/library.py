@@ -12,8 +12,8 @@ SUPPORTED = ">=0.32,<0.34"
 """Versions whose ways of reloading weights, of preempting requests and of reporting log-probs these engines were written for."""
 
 QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
-"""Environment of vLLM, unless the user has set it: it reports errors only (its warnings are
-about what is done here on purpose: no tokenizer, noise for weights), and sends no statistics to its makers."""
+"""Environment of vLLM, unless the user has set it. Errors only: it warns of what is done here on purpose (no tokenizer, noise in place of
+weights). And no statistics for its makers."""
 
 
 def load_vllm(in_this_process: bool = True) -> ModuleType:

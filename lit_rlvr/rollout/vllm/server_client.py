@@ -28,8 +28,6 @@ class ServerFacts:
     max_model_len: int
     world_size: int
     """Number of its workers."""
-    has_priorities: bool
-    """True when it lets urgent requests overtake others."""
 
 
 class ServerClient(ServerHTTP):
@@ -66,7 +64,6 @@ class ServerClient(ServerHTTP):
                 dtype=str(model["dtype"]).removeprefix("torch."),
                 max_model_len=int(model["max_model_len"]),
                 world_size=int(parallel["world_size"]),
-                has_priorities=config["scheduler_config"].get("policy") == "priority",
             )
         except (KeyError, TypeError, ValueError) as error:
             raise self._wrong_start(f"it does not tell its configuration ({error})") from None
@@ -122,7 +119,7 @@ class ServerClient(ServerHTTP):
         answer = self.ask("POST", "/inference/v1/generate", to_json(request), self.request_timeout_s)
         try:
             return from_json(answer, request)
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise ServerFailed(f"{self.url} gave an answer without {error}: {str(answer)[:300]}") from None
 
     def _version(self) -> str:

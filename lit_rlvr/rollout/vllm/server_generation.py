@@ -60,7 +60,7 @@ def from_json(answer: dict[str, Any], request: GenerateRequest) -> Generated:
     Raises:
         ServerFailed: the request was not finished, or its parts contradict each other.
         FloatingPointError: a log-prob is not a number: neither are the logits.
-        KeyError, IndexError, TypeError, AttributeError: something is missing.
+        KeyError, IndexError, TypeError, AttributeError, ValueError: something is missing, or has another form.
     """
     (choice,) = answer["choices"]
     if choice["finish_reason"] not in ("stop", "length"):
