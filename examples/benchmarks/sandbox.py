@@ -21,6 +21,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
@@ -156,7 +157,10 @@ def memory(name: str, sandboxes: dict[str, LocalSandbox]) -> float:
         if other != name:
             sandbox.close()
     sandboxes[name].run([Job("pass")], Limits())
-    texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in zygotes()]
+    texts = []
+    for pid in zygotes():
+        with suppress(ProcessLookupError, FileNotFoundError):  # one of the other sandboxes, on its way out
+            texts.append(Path(f"/proc/{pid}/smaps_rollup").read_text())
     return max(int(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith("Pss:")) / 1000
 
 

@@ -58,4 +58,4 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.05)
+        time.sleep(0.01)

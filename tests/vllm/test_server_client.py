@@ -86,6 +86,10 @@ def test_a_server_started_without_its_flags_says_which(server: ScriptedServer, c
     with pytest.raises(ValueError, match=r"its log-probs are raw_logprobs.*--logprobs-mode processed_logprobs"):
         client.facts()
     server.config["model_config"]["logprobs_mode"] = "processed_logprobs"
+    server.config["scheduler_config"]["enable_chunked_prefill"] = True
+    with pytest.raises(ValueError, match=r"CPU build dies .*--no-enable-chunked-prefill"):
+        client.facts()
+    server.config["scheduler_config"]["enable_chunked_prefill"] = False
     server.config["parallel_config"]["worker_extension_cls"] = ""
     with pytest.raises(ValueError, match=r"cannot take over weights.*--worker-extension-cls"):
         client.facts()

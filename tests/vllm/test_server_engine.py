@@ -19,7 +19,7 @@ from lit_rlvr.types import Completion
 
 pytestmark = pytest.mark.timeout(900)  # a start of a server takes a minute and more on a busy machine
 PARAMS = SamplingParams(max_tokens=24)
-LONG = SamplingParams(max_tokens=400)
+LONG = SamplingParams(max_tokens=700)
 LONG_SEEDS = [[1000 * p + g for g in range(6)] for p in range(len(PROMPTS))]
 
 
@@ -190,3 +190,11 @@ def test_two_ranks_share_servers_that_the_first_one_drives(engine: VLLMServerEng
     assert gaps[0]["tokens"] == gaps[1]["tokens"]
     assert "RuntimeError: the first rank could not update" in gaps[1]["failure"]
     assert gaps[0]["failure"].startswith("OSError")
+
+
+def test_a_real_server_tells_all_that_is_asked_at_the_first_contact(engine: VLLMServerEngine) -> None:
+    client = servers_of(engine)[0].client
+    config = client.ask("GET", "/server_info?config_format=json")["vllm_config"]
+    assert config["device_config"]["device_type"] == "cpu"
+    assert config["scheduler_config"]["enable_chunked_prefill"] is False
+    assert client.facts().max_model_len == 1024

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from lit_rlvr.rollout.vllm.server_http import ServerFailed
 from lit_rlvr.types import Completion
 
 pytestmark = pytest.mark.timeout(900)  # a start of a server takes a minute and more on a busy machine
-LONG = SamplingParams(max_tokens=300)
+LONG = SamplingParams(max_tokens=700)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def policy(tiny_untied: Path) -> Policy:
 @pytest.fixture(scope="module")
 def engine(policy: Policy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMServerEngine]:
     logs = tmp_path_factory.mktemp("logs")
-    engine = VLLMServerEngine(launch=True, server_args=SMALL, max_model_len=640, startup_timeout_s=400, log_dir=str(logs))
+    engine = VLLMServerEngine(launch=True, server_args=SMALL, max_model_len=1008, startup_timeout_s=400, log_dir=str(logs))
     engine.update_weights(policy, 0)
     yield engine
     (server,) = servers_of(engine)
@@ -48,12 +49,19 @@ def test_an_untied_head_is_current_too(engine: VLLMServerEngine, policy: Policy)
         assert gap(policy, completions, temperature) < 1e-4
 
 
-def test_what_a_server_would_choke_on_never_reaches_it(engine: VLLMServerEngine) -> None:
-    from dataclasses import replace
+def test_more_prompts_than_one_step_takes(engine: VLLMServerEngine, policy: Policy) -> None:
+    """vLLM's CPU build dies when a prompt of a request with a seed is computed in several steps: launched servers do not do that."""
+    prompts = [replace(PROMPTS[2], id=str(i), token_ids=(i + 4, *PROMPTS[2].token_ids)) for i in range(24)]
+    completions = engine.generate(prompts, SamplingParams(max_tokens=4), [[i] for i in range(24)], [])
+    assert sum(len(prompt.token_ids) for prompt in prompts) > 2 * 2048
+    assert engine.num_sent_again == 0
+    assert gap(policy, completions, 1.0, prompts) < 1e-4
 
+
+def test_what_a_server_would_choke_on_never_reaches_it(engine: VLLMServerEngine) -> None:
     with pytest.raises(ValueError, match="outside the model's vocabulary of"):
         engine.generate([replace(PROMPTS[0], token_ids=(5, 9999))], LONG, [[0]], [])
-    with pytest.raises(ValueError, match="max_model_len=640"):
+    with pytest.raises(ValueError, match="max_model_len=1008"):
         engine.generate([replace(PROMPTS[0], token_ids=(5,) * 600)], LONG, [[0]], [])
 
 
@@ -68,8 +76,8 @@ def test_the_only_server_is_killed_and_comes_back_without_weights(engine: VLLMSe
     results: list[list[list[Completion]]] = []
     thread = threading.Thread(target=lambda: results.append(engine.generate(PROMPTS, LONG, SEEDS, [])))
     thread.start()
-    wait_until(lambda: server.num_running == 12, 20)
-    time.sleep(0.3)
+    wait_until(lambda: server.num_running >= 6, 20)
+    time.sleep(0.1)
     with server.update_lock:
         kill(server)
         wait_until(lambda: not server.process.is_alive(), 20)  # type: ignore[union-attr]

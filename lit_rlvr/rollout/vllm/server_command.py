@@ -87,8 +87,9 @@ def server_command(settings: LaunchSettings, port: int) -> list[str]:
     if settings.transfer == "nccl":
         arguments["weight_transfer_config"] = {"backend": "nccl"}
     if not torch.accelerator.is_available():
-        # vLLM's CPU build would take nearly all memory for its cache, and a C++ compiler.
-        arguments |= {"kv_cache_memory_bytes": 2**30, "enforce_eager": True}
+        # vLLM's CPU build would take nearly all memory for its cache, and a C++ compiler; and it dies when the prompt of a request with
+        # a seed is computed in several steps, which happens in updates too, when all requests start again at once.
+        arguments |= {"kv_cache_memory_bytes": 2**30, "enforce_eager": True, "enable_chunked_prefill": False}
     arguments |= {name.lstrip("-").replace("-", "_"): value for name, value in settings.server_args.items()}
     flags = [flag for name, value in arguments.items() for flag in _flags(name, value)]
     return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags]
