@@ -9,7 +9,7 @@ from typing import Any
 from lit_rlvr.rollout.vllm.server_process import free_port
 
 CONFIG: dict[str, Any] = {
-    "device_config": {"device_type": "cpu"},
+    "device_config": {"device": "cpu"},
     "scheduler_config": {"enable_chunked_prefill": False},
     "model_config": {"logprobs_mode": "processed_logprobs", "dtype": "torch.float32", "max_model_len": 64},
     "parallel_config": {"world_size": 1, "worker_extension_cls": "lit_rlvr.rollout.vllm.worker.WorkerExtension"},

@@ -60,6 +60,14 @@ def test_logprobs_are_the_policys(engine: VLLMEngine, policy: Policy, temperatur
     assert {c.token_versions for group in groups for c in group} == {()}
 
 
+def test_more_prompt_tokens_than_one_step_takes(engine: VLLMEngine, policy: Policy) -> None:
+    # vLLM's CPU build would fail on seeded requests whose prompt is computed in several steps.
+    prompts = make_prompts(*range(560, 600, 4))
+    groups = engine.generate(prompts, SamplingParams(max_tokens=4), make_seeds(10, 2), [])
+    assert sum(len(prompt.token_ids) for prompt in prompts) > 4096
+    assert largest_gap(policy, prompts, groups) < 1e-4
+
+
 @pytest.mark.parametrize(("top_p", "top_k"), [(0.8, 0), (1.0, 5), (0.7, 12)])
 def test_truncated_logprobs_are_renormalised(engine: VLLMEngine, policy: Policy, top_p: float, top_k: int) -> None:
     params = replace(PARAMS, temperature=0.9, top_p=top_p, top_k=top_k)

@@ -195,6 +195,6 @@ def test_two_ranks_share_servers_that_the_first_one_drives(engine: VLLMServerEng
 def test_a_real_server_tells_all_that_is_asked_at_the_first_contact(engine: VLLMServerEngine) -> None:
     client = servers_of(engine)[0].client
     config = client.ask("GET", "/server_info?config_format=json")["vllm_config"]
-    assert config["device_config"]["device_type"] == "cpu"
+    assert config["device_config"]["device"] == "cpu"
     assert config["scheduler_config"]["enable_chunked_prefill"] is False
     assert client.facts().max_model_len == 1024

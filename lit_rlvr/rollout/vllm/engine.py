@@ -47,8 +47,8 @@ class VLLMEngine(RolloutEngine):
         kv_cache_gb: size of the cache of keys and values in GiB, instead of what `gpu_memory_utilization` leaves; on the CPU 1 by
             default.
         tensor_parallel_size: that many consecutive ranks hold one engine together; for models that one GPU cannot hold twice.
-        enforce_eager: do without CUDA graphs and torch.compile: starts sooner, generates slower. On the CPU it does without a C++
-            compiler.
+        enforce_eager: do without CUDA graphs and torch.compile: starts sooner, generates slower. None: so on the CPU, where compiling
+            takes a C++ compiler and most of a minute, and not on a GPU.
         enable_prefix_caching: compute the prompt of a group once.
         max_num_seqs: most completions generated at once; the others wait.
         sleep_while_training: give up weights and cache, and with them the GPU's memory, when an iteration's rollouts are complete,
@@ -68,7 +68,7 @@ class VLLMEngine(RolloutEngine):
         gpu_memory_utilization: float = 0.45,
         kv_cache_gb: float | None = None,
         tensor_parallel_size: int = 1,
-        enforce_eager: bool = False,
+        enforce_eager: bool | None = None,
         enable_prefix_caching: bool = True,
         max_num_seqs: int = 256,
         sleep_while_training: bool = False,
@@ -199,10 +199,12 @@ class VLLMEngine(RolloutEngine):
             "gpu_memory_utilization": self.gpu_memory_utilization,
             "kv_cache_memory_bytes": None if kv_cache_gb is None else int(kv_cache_gb * 2**30),
             "tensor_parallel_size": self.tensor_parallel_size,
-            "enforce_eager": self.enforce_eager,
+            "enforce_eager": on_cpu if self.enforce_eager is None else self.enforce_eager,
             "enable_prefix_caching": self.enable_prefix_caching,
             "max_num_seqs": self.max_num_seqs,
             "enable_sleep_mode": self.sleep_while_training,
+            # vLLM's CPU build fails when the prompt of a request with a seed is computed in several steps.
+            **({"enable_chunked_prefill": False} if on_cpu else {}),
             **self.extra,
         }
         return VLLMInstance(policy, dtype, arguments, self._turns, self.compare_logprobs_every)

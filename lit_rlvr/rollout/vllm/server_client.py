@@ -69,7 +69,7 @@ class ServerClient(ServerHTTP):
             raise self._wrong_start(f"it does not tell its configuration ({error})") from None
         if not mode.endswith("processed_logprobs"):
             raise self._wrong_start(f"its log-probs are {mode}: not those of the distribution that is sampled from")
-        if config.get("device_config", {}).get("device_type") == "cpu" and config["scheduler_config"]["enable_chunked_prefill"]:
+        if str(config.get("device_config", {}).get("device")) == "cpu" and config["scheduler_config"]["enable_chunked_prefill"]:
             raise self._wrong_start(
                 "vLLM's CPU build dies when the prompt of a request with a seed is computed in several steps: add "
                 "--no-enable-chunked-prefill"
