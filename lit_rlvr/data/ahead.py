@@ -1,5 +1,6 @@
 """The iterations to come are collected in the background, while the policy is trained on the one before."""
 
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,6 +16,11 @@ from lit_rlvr.rollout.statistics import staleness_statistics, token_versions
 
 PATIENCE_SECONDS = 60.0
 """How long the end of a run waits for a generation that it has interrupted."""
+SWITCH_SECONDS = 0.0005
+"""After how long a thread that computes hands Python's lock to one that waits for it. Those that talk to servers take it many times for
+each completion; with Python's 5 ms they are slowed down several times by a trainer that launches small operations."""
+USUAL_SWITCH_SECONDS = sys.getswitchinterval()
+"""The same while nothing is collected ahead."""
 
 
 class AheadCollector(IterationCollector):
@@ -87,6 +93,7 @@ class AheadCollector(IterationCollector):
             message = f"{kind} still generates {PATIENCE_SECONDS:.0f} s after it was interrupted; nobody waits for it any more"
             warnings.warn(message, stacklevel=2)
         self.collector.engine.on_progress = self._listener
+        sys.setswitchinterval(USUAL_SWITCH_SECONDS)
         self._production, self._starts = None, {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -117,6 +124,7 @@ class AheadCollector(IterationCollector):
             self._ranks = ranks.on_own_group()
             engine = self.collector.engine
             self._listener, engine.on_progress = engine.on_progress, self._hear
+            sys.setswitchinterval(min(USUAL_SWITCH_SECONDS, SWITCH_SECONDS))
             self._production = Production(self._make, "rollouts")
             for iteration, collection in self._restored.items():
                 self._production.put(iteration, collection)

@@ -1,6 +1,7 @@
 """Rollouts ahead of training: the same prompts and seeds as without, weights as old as allowed, and an end whatever happens."""
 
 import io
+import sys
 import threading
 import time
 import traceback
@@ -20,7 +21,9 @@ WAYS = [(AHEAD, False), (AsyncConfig(1, True), True), (DEEP, True)]
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
+    switch_seconds = sys.getswitchinterval()
     yield
+    assert sys.getswitchinterval() == switch_seconds
     deadline = time.monotonic() + PATIENCE
     while "rollouts" in (left := [t.name for t in threading.enumerate()]) and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -187,3 +187,16 @@ def test_a_cancelled_request_does_not_wait_for_a_server(site: Site) -> None:
         site.pool.abort()
         with pytest.raises(RuntimeError, match="cancelled"):
             future.result(timeout=2)
+
+
+def test_who_waits_for_a_server_fails_when_the_engine_is_closed(site: Site) -> None:
+    site.pool.outage_timeout_s = 60
+    for server in site.pool.servers:
+        site.pool.mark_down(server, "is away")
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(site.pool.run, request(0), 0, threading.Event())
+        time.sleep(0.2)
+        assert not waiting.done()
+        site.pool.close()
+        with pytest.raises(RuntimeError, match="the engine was closed"):
+            waiting.result(timeout=5)

@@ -180,7 +180,7 @@ class ServerFleet:
         for caretaker in self._caretakers:
             caretaker.stop()
         if self.pool is not None:
-            self.pool.abort()
+            self.pool.close()
         for caretaker in self._caretakers:
             caretaker.join(timeout=60)
         if self._nccl is not None:

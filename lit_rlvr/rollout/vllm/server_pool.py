@@ -77,6 +77,7 @@ class ServerPool:
         self.num_sent_again = 0
         """Requests that were sent again so far."""
         self._changed = threading.Condition()
+        self._is_closed = False
 
     def is_current(self, label: str) -> bool:
         """Tell whether weights of this label may be sampled from."""
@@ -147,6 +148,11 @@ class ServerPool:
         """Say how each server stands."""
         return "\n".join(f"  {s.url} is ready" if s.is_ready else s.describe() for s in self.servers)
 
+    def close(self) -> None:
+        """Let everybody who waits for a completion fail, now and from now on."""
+        self._is_closed = True
+        self.abort()
+
     def abort(self) -> None:
         """Break the requests in progress, and wake up who waits for a server."""
         for server in self.servers:
@@ -159,8 +165,8 @@ class ServerPool:
         deadline = time.monotonic() + self.outage_timeout_s
         with self._changed:
             while True:
-                if is_cancelled.is_set():
-                    raise RuntimeError("cancelled")
+                if is_cancelled.is_set() or self._is_closed:
+                    raise RuntimeError("the engine was closed" if self._is_closed else "cancelled")
                 ready = [server for server in self.servers if server.is_ready]
                 free = [server for server in ready if server.num_running < self.max_in_flight]
                 if free:
