@@ -32,7 +32,7 @@ lint: $(VENV)/installed
 
 unit: $(VENV)/installed $(VLLM_TESTS)
 	$(BIN)/pytest -n 2 --ignore=tests/vllm $(ARGS)
-	$(BIN)/pytest tests/vllm
+	$(BIN)/pytest -n 2 --dist loadfile tests/vllm
 	$(BIN)/pytest --doctest-modules lit_rlvr
 
 vllm: $(VENV)/vllm

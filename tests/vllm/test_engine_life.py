@@ -48,7 +48,7 @@ def test_sizes_are_positive(name: str, value: float) -> None:
 
 def test_engines_follow_each_other(tiny_tied: Path, tiny_untied: Path) -> None:
     policy, other_policy = make_policy(tiny_tied), make_policy(tiny_untied)
-    engine, other = make_engine(), make_engine(extra={"max_num_batched_tokens": 512})
+    engine, other = make_engine(), make_engine(extra={"max_num_batched_tokens": 1024})
     engine.update_weights(policy, 1)
     expected = engine.generate(PROMPTS, PARAMS, SEEDS, [])
     with pytest.raises(RuntimeError, match="another VLLMEngine of this process is alive"):
