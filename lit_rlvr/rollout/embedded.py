@@ -12,7 +12,7 @@ from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.rollout.held_weights import HeldWeights, TrainersModule
 from lit_rlvr.rollout.kv_cache import SLAB_ATTENTION, install_slab_attention
 from lit_rlvr.rollout.own_copy import OwnCopy
-from lit_rlvr.rollout.request_check import check_requests
+from lit_rlvr.rollout.request_check import LengthLimit, check_requests
 from lit_rlvr.types import Completion, Prompt, RolloutPolicy
 
 
@@ -92,7 +92,9 @@ class EmbeddedEngine(RolloutEngine):
             raise ValueError("the engine holds no weights: call update_weights before generate")
         model = self._weights.model
         inner = causal_lm_of(model)
-        check_requests(prompts, params, seeds, inner)
+        config = inner.config.get_text_config(decoder=True)
+        positions = LengthLimit("the model's max_position_embeddings", getattr(config, "max_position_embeddings", None))
+        check_requests(prompts, params, seeds, config.vocab_size, positions)
         jobs = _jobs(prompts, seeds, self.max_batch_size)
         # Even without a row this goes on: with sharded weights the other ranks wait for this one below.
         num_rows = sum(len(row) for row in seeds)

@@ -1,34 +1,42 @@
-"""What the embedded engine cannot sample from."""
+"""What no engine can sample from."""
 
 from collections.abc import Sequence
-
-from transformers import PreTrainedModel
+from dataclasses import dataclass
 
 from lit_rlvr.rollout.engine import SamplingParams
 from lit_rlvr.types import Prompt
 
 
+@dataclass(frozen=True)
+class LengthLimit:
+    """How long a prompt and its completion may be together."""
+
+    name: str
+    """What sets it, for the message."""
+    tokens: int | None
+    """None for no limit."""
+    mend: str = ""
+    """What else can be done about it, such as `raise it, `."""
+
+
 def check_requests(
-    prompts: Sequence[Prompt], params: SamplingParams, seeds: Sequence[Sequence[int]], model: PreTrainedModel
+    prompts: Sequence[Prompt], params: SamplingParams, seeds: Sequence[Sequence[int]], vocab_size: int, limit: LengthLimit
 ) -> None:
     """Check prompts, lengths and seeds before anything is generated.
 
     Raises:
-        ValueError: a prompt without tokens, with tokens outside the vocabulary, or too long for the model; seeds that do not fit.
+        ValueError: a prompt without tokens, with tokens outside the vocabulary, or too long; seeds that do not fit.
     """
     if len(seeds) != len(prompts):
         raise ValueError(f"seeds must have one row per prompt: got {len(seeds)} rows for {len(prompts)} prompts")
-    config = model.config.get_text_config(decoder=True)
-    limit = getattr(config, "max_position_embeddings", None)
-    vocab_size = config.vocab_size
     for prompt, row_seeds in zip(prompts, seeds, strict=True):
         length = len(prompt.token_ids)
         if length == 0:
             raise ValueError(f"prompt {prompt.id!r} has no token_ids: tokenize prompts before they reach an engine")
-        if limit is not None and length + params.max_tokens > limit:
+        if limit.tokens is not None and length + params.max_tokens > limit.tokens:
             raise ValueError(
-                f"prompt {prompt.id!r} has {length} tokens; with max_tokens={params.max_tokens} that exceeds the model's"
-                f" max_position_embeddings={limit}: lower max_tokens or drop prompts longer than {limit - params.max_tokens} tokens"
+                f"prompt {prompt.id!r} has {length} tokens; with max_tokens={params.max_tokens} that exceeds {limit.name}="
+                f"{limit.tokens}: {limit.mend}lower max_tokens or drop prompts longer than {limit.tokens - params.max_tokens} tokens"
             )
         if not 0 <= min(prompt.token_ids) <= max(prompt.token_ids) < vocab_size:
             raise ValueError(

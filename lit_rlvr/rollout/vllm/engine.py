@@ -11,7 +11,7 @@ from lit_rlvr.rollout.vllm.building import OWN_ARGUMENTS, check_extra, check_set
 from lit_rlvr.rollout.vllm.instance import VLLMInstance, blueprint_of
 from lit_rlvr.rollout.vllm.isolation import TurnsByArrival, check_process_group
 from lit_rlvr.rollout.vllm.library import is_cpu_build
-from lit_rlvr.rollout.vllm.sampling import check_requests, to_completion, to_vllm
+from lit_rlvr.rollout.vllm.sampling import check_vllm_requests, to_completion, to_vllm
 from lit_rlvr.rollout.vllm.tensor_parallel import Request
 from lit_rlvr.types import Completion, Prompt, RolloutPolicy
 
@@ -143,7 +143,7 @@ class VLLMEngine(RolloutEngine):
             raise ValueError("the engine holds no weights: call update_weights before generate")
 
         def wanted() -> list[Request]:
-            check_requests(prompts, params, seeds, instance.vocab_size, instance.max_model_len)
+            check_vllm_requests(prompts, params, seeds, instance.vocab_size, instance.max_model_len)
             stops = tuple(stop_token_ids)
             return [Request(p.token_ids, params, seed, stops) for p, row in zip(prompts, seeds, strict=True) for seed in row]
 

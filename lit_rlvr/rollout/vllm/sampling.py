@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from lit_rlvr.rollout.engine import SamplingParams
+from lit_rlvr.rollout.request_check import LengthLimit, check_requests
 from lit_rlvr.types import Completion, Prompt
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2.0
 """Bounds of vLLM's sampler: it raises what is lower (but 0) silently, and refuses what is higher."""
 
 
-def check_requests(
+def check_vllm_requests(
     prompts: Sequence[Prompt],
     params: SamplingParams,
     seeds: Sequence[Sequence[int]],
@@ -28,25 +29,8 @@ def check_requests(
         raise ValueError(
             f"vLLM samples at temperature 0 (greedy) or from {MIN_TEMPERATURE} to {MAX_TEMPERATURE}, got {params.temperature}"
         )
-    if len(seeds) != len(prompts):
-        raise ValueError(f"seeds must have one row per prompt: got {len(seeds)} rows for {len(prompts)} prompts")
-    for prompt, row_seeds in zip(prompts, seeds, strict=True):
-        length = len(prompt.token_ids)
-        if length == 0:
-            raise ValueError(f"prompt {prompt.id!r} has no token_ids: tokenize prompts before they reach an engine")
-        if length + params.max_tokens > max_model_len:
-            raise ValueError(
-                f"prompt {prompt.id!r} has {length} tokens; with max_tokens={params.max_tokens} that exceeds the engine's"
-                f" max_model_len={max_model_len}: raise it (data.engine.init_args.max_model_len), lower max_tokens or drop prompts"
-                f" longer than {max_model_len - params.max_tokens} tokens"
-            )
-        if not 0 <= min(prompt.token_ids) <= max(prompt.token_ids) < vocab_size:
-            raise ValueError(
-                f"prompt {prompt.id!r} has token ids outside the model's vocabulary of {vocab_size}: wrong tokenizer?"
-            )
-        wrong = next((seed for seed in row_seeds if not 0 <= seed < 2**63), None)
-        if wrong is not None:
-            raise ValueError(f"seeds must be non-negative and below 2**63, got {wrong} for prompt {prompt.id!r}")
+    limit = LengthLimit("the engine's max_model_len", max_model_len, "raise it (data.engine.init_args.max_model_len), ")
+    check_requests(prompts, params, seeds, vocab_size, limit)
 
 
 def to_vllm(params: SamplingParams, seed: int, stop_token_ids: Sequence[int]) -> Any:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
-from lit_rlvr.rollout.vllm.sampling import check_requests
+from lit_rlvr.rollout.vllm.sampling import check_vllm_requests
 from lit_rlvr.rollout.vllm.server_fleet import ServerFleet
 from lit_rlvr.rollout.vllm.server_generation import Generated, GenerateRequest
 from lit_rlvr.rollout.vllm.server_pool import ServerPool
@@ -156,7 +156,7 @@ class VLLMServerEngine(RolloutEngine):
                 return []
             raise ValueError("the engine holds no weights: call update_weights before generate")
         pool = self._fleet.pool
-        check_requests(prompts, params, seeds, self._fleet.vocab_size, self._fleet.max_model_len)
+        check_vllm_requests(prompts, params, seeds, self._fleet.vocab_size, self._fleet.max_model_len)
         stops = tuple(stop_token_ids)
         requests = {
             (p, g): GenerateRequest(tuple(prompt.token_ids), params, seed, stops, f"prompt {prompt.id!r}, member {g}")
