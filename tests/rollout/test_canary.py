@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_rlvr.rollout.vllm.canary import Canary, CanaryReport, Sample
-from lit_rlvr.rollout.vllm.sync_proof import WeightSyncError
+from lit_rlvr.rollout.vllm.sync.canary import Canary, CanaryReport, Sample
+from lit_rlvr.rollout.vllm.sync.proof import WeightSyncError
 from lit_rlvr.types import RolloutBatch
 
 

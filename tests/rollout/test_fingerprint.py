@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_rlvr.rollout.vllm import fingerprint
-from lit_rlvr.rollout.vllm.fingerprint import (
+from lit_rlvr.rollout.vllm.sync import fingerprint
+from lit_rlvr.rollout.vllm.sync.fingerprint import (
     MODULUS,
     SAMPLED_COLUMNS,
     Fingerprint,

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_rlvr.rollout.vllm.fingerprint import MODULUS, Fingerprint, PolicyFingerprints
-from lit_rlvr.rollout.vllm.placement import find_placement, tied_names, unplaced_weights
-from lit_rlvr.rollout.vllm.readback import read_back
-from lit_rlvr.rollout.vllm.sync_proof import SyncReport, WeightSyncError, compare
+from lit_rlvr.rollout.vllm.sync.fingerprint import MODULUS, Fingerprint, PolicyFingerprints
+from lit_rlvr.rollout.vllm.sync.placement import find_placement, tied_names, unplaced_weights
+from lit_rlvr.rollout.vllm.sync.proof import SyncReport, WeightSyncError, compare
+from lit_rlvr.rollout.vllm.sync.readback import read_back
 
 HIDDEN, HEAD, VOCAB, MLP = 8, 4, 11, 12
 CONFIG = SimpleNamespace(quantization=None, dtype=torch.float32)

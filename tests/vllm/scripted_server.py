@@ -6,13 +6,13 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from lit_rlvr.rollout.vllm.server_process import free_port
+from lit_rlvr.rollout.vllm.server.process import free_port
 
 CONFIG: dict[str, Any] = {
     "device_config": {"device": "cpu"},
     "scheduler_config": {"enable_chunked_prefill": False},
     "model_config": {"logprobs_mode": "processed_logprobs", "dtype": "torch.float32", "max_model_len": 64},
-    "parallel_config": {"world_size": 1, "worker_extension_cls": "lit_rlvr.rollout.vllm.worker.WorkerExtension"},
+    "parallel_config": {"world_size": 1, "worker_extension_cls": "lit_rlvr.rollout.vllm.sync.worker.WorkerExtension"},
 }
 ACKNOWLEDGED = (
     "/pause",

@@ -10,8 +10,8 @@ import torch
 
 from lit_rlvr.modules.loading import PolicyConfig
 from lit_rlvr.modules.policy import Policy
-from lit_rlvr.rollout.vllm.server_engine import VLLMServerEngine
-from lit_rlvr.rollout.vllm.server_pool import Server
+from lit_rlvr.rollout.vllm.server.engine import VLLMServerEngine
+from lit_rlvr.rollout.vllm.server.pool import Server
 from lit_rlvr.types import Completion, Prompt
 
 STOP = 3

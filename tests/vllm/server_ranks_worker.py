@@ -9,8 +9,8 @@ import torch.distributed as dist
 from server_cases import PROMPTS, SEEDS, STOP, gap, make_policy, move
 
 from lit_rlvr.rollout.engine import SamplingParams
-from lit_rlvr.rollout.vllm.server_engine import VLLMServerEngine
-from lit_rlvr.rollout.vllm.weight_files import WeightFiles
+from lit_rlvr.rollout.vllm.server.engine import VLLMServerEngine
+from lit_rlvr.rollout.vllm.server.weight_files import WeightFiles
 
 
 def main(rank: int, model: Path, folder: Path, key: str, urls: list[str]) -> None:

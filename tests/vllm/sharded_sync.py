@@ -8,8 +8,8 @@ import torch.distributed as dist
 from lit_rlvr.modules.loading import PolicyConfig
 from lit_rlvr.modules.policy import Policy
 from lit_rlvr.rollout.vllm import VLLMEngine
-from lit_rlvr.rollout.vllm.sync_proof import WeightSyncError
-from lit_rlvr.rollout.vllm.worker import WorkerExtension
+from lit_rlvr.rollout.vllm.sync.proof import WeightSyncError
+from lit_rlvr.rollout.vllm.sync.worker import WorkerExtension
 
 
 def main(folder: str) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor
 from lit_rlvr.modules.loading import PolicyConfig
 from lit_rlvr.modules.policy import Policy
 from lit_rlvr.rollout.vllm import VLLMEngine
-from lit_rlvr.rollout.vllm.sync_proof import WeightSyncError
-from lit_rlvr.rollout.vllm.worker import WorkerExtension
+from lit_rlvr.rollout.vllm.sync.proof import WeightSyncError
+from lit_rlvr.rollout.vllm.sync.worker import WorkerExtension
 
 Named = list[tuple[str, Tensor]]
 KINDS = [(True, "float32"), (False, "float32"), (True, "bfloat16"), (False, "bfloat16")]

@@ -8,10 +8,10 @@ import pytest
 from scripted_server import ScriptedServer
 
 from lit_rlvr.rollout.engine import SamplingParams
-from lit_rlvr.rollout.vllm.server_client import ServerClient
-from lit_rlvr.rollout.vllm.server_generation import GenerateRequest
-from lit_rlvr.rollout.vllm.server_http import ServerFailed
-from lit_rlvr.rollout.vllm.server_process import free_port
+from lit_rlvr.rollout.vllm.server.client import ServerClient
+from lit_rlvr.rollout.vllm.server.generation import GenerateRequest
+from lit_rlvr.rollout.vllm.server.http import ServerFailed
+from lit_rlvr.rollout.vllm.server.process import free_port
 
 REQUEST = GenerateRequest((1, 2), SamplingParams(max_tokens=2), 2**63 - 1, (3,), "prompt 'a', member 0")
 
@@ -93,7 +93,7 @@ def test_a_server_started_without_its_flags_says_which(server: ScriptedServer, c
     server.config["parallel_config"]["worker_extension_cls"] = ""
     with pytest.raises(ValueError, match=r"cannot take over weights.*--worker-extension-cls"):
         client.facts()
-    server.config["parallel_config"]["worker_extension_cls"] = "lit_rlvr.rollout.vllm.worker.WorkerExtension"
+    server.config["parallel_config"]["worker_extension_cls"] = "lit_rlvr.rollout.vllm.sync.worker.WorkerExtension"
     server.refuses_scale_out = True
     with pytest.raises(ValueError, match=r"403.*--enable-scale-out"):
         client.facts()

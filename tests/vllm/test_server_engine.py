@@ -14,7 +14,7 @@ from server_cases import PROMPTS, SEEDS, SMALL, STOP, gap, kill, make_policy, mo
 
 from lit_rlvr.modules.policy import Policy
 from lit_rlvr.rollout.engine import SamplingParams
-from lit_rlvr.rollout.vllm.server_engine import VLLMServerEngine
+from lit_rlvr.rollout.vllm.server.engine import VLLMServerEngine
 from lit_rlvr.types import Completion
 
 pytestmark = pytest.mark.timeout(900)  # a start of a server takes a minute and more on a busy machine

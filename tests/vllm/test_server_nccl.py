@@ -6,10 +6,10 @@ import pytest
 from scripted_server import ScriptedServer
 from server_cases import make_policy
 
-from lit_rlvr.rollout.vllm.server_client import ServerClient
-from lit_rlvr.rollout.vllm.server_engine import VLLMServerEngine
-from lit_rlvr.rollout.vllm.server_nccl import _AllServers
-from lit_rlvr.rollout.vllm.server_pool import Server
+from lit_rlvr.rollout.vllm.server.client import ServerClient
+from lit_rlvr.rollout.vllm.server.engine import VLLMServerEngine
+from lit_rlvr.rollout.vllm.server.nccl import _AllServers
+from lit_rlvr.rollout.vllm.server.pool import Server
 
 
 def test_a_policy_on_the_cpu_is_refused_before_anything_is_started(tiny_tied: Path) -> None:

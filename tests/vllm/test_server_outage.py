@@ -15,8 +15,8 @@ from server_cases import PROMPTS, SEEDS, SMALL, STOP, gap, kill, make_policy, mo
 
 from lit_rlvr.modules.policy import Policy
 from lit_rlvr.rollout.engine import SamplingParams
-from lit_rlvr.rollout.vllm.server_engine import VLLMServerEngine
-from lit_rlvr.rollout.vllm.server_http import ServerFailed
+from lit_rlvr.rollout.vllm.server.engine import VLLMServerEngine
+from lit_rlvr.rollout.vllm.server.http import ServerFailed
 from lit_rlvr.types import Completion
 
 pytestmark = pytest.mark.timeout(900)  # a start of a server takes a minute and more on a busy machine
@@ -106,7 +106,7 @@ def test_the_trainers_death_is_its_servers_death(tiny_tied: Path) -> None:
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 import threading
 from server_cases import SMALL, make_policy, servers_of, wait_until
-from lit_rlvr.rollout.vllm.server_engine import VLLMServerEngine
+from lit_rlvr.rollout.vllm.server.engine import VLLMServerEngine
 from pathlib import Path
 engine = VLLMServerEngine(launch=True, server_args=SMALL)
 threading.Thread(target=engine.update_weights, args=(make_policy(Path({str(tiny_tied)!r})), 0), daemon=True).start()

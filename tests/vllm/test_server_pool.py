@@ -10,11 +10,11 @@ from scripted_server import ScriptedServer
 from server_cases import wait_until
 
 from lit_rlvr.rollout.engine import SamplingParams
-from lit_rlvr.rollout.vllm.server_caretaker import Caretaker
-from lit_rlvr.rollout.vllm.server_client import ServerClient
-from lit_rlvr.rollout.vllm.server_generation import Generated, GenerateRequest
-from lit_rlvr.rollout.vllm.server_labels import Labels
-from lit_rlvr.rollout.vllm.server_pool import Server, ServerPool
+from lit_rlvr.rollout.vllm.server.caretaker import Caretaker
+from lit_rlvr.rollout.vllm.server.client import ServerClient
+from lit_rlvr.rollout.vllm.server.generation import Generated, GenerateRequest
+from lit_rlvr.rollout.vllm.server.labels import Labels
+from lit_rlvr.rollout.vllm.server.pool import Server, ServerPool
 
 LABEL = "run/1/7"
 

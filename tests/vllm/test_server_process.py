@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from server_cases import wait_until
 
-from lit_rlvr.rollout.vllm.server_command import LaunchSettings, server_command, server_environment
-from lit_rlvr.rollout.vllm.server_process import ServerProcess, free_port, is_port_free
+from lit_rlvr.rollout.vllm.server.command import LaunchSettings, server_command, server_environment
+from lit_rlvr.rollout.vllm.server.process import ServerProcess, free_port, is_port_free
 
 TREE = """
 import os, subprocess, sys, time
@@ -84,7 +84,7 @@ def test_when_the_trainer_is_killed_its_servers_follow(tmp_path: Path) -> None:
     trainer = f"""
 import os, sys, threading, time
 from pathlib import Path
-from lit_rlvr.rollout.vllm.server_process import ServerProcess
+from lit_rlvr.rollout.vllm.server.process import ServerProcess
 folder = Path({str(tmp_path)!r})
 (folder / "weights").mkdir()
 command = [sys.executable, "-c", {TREE!r}]

@@ -9,7 +9,7 @@ from lightning.pytorch import seed_everything
 from server_cases import SMALL, kill, servers_of
 
 from lit_rlvr.rollout.engine import SamplingParams
-from lit_rlvr.rollout.vllm.server_engine import VLLMServerEngine
+from lit_rlvr.rollout.vllm.server.engine import VLLMServerEngine
 
 sys.path.append(str(Path(__file__).parents[1] / "end_to_end"))
 from rl_run import flat_weights, make_data, make_module, make_trainer

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lit_rlvr.rollout.vllm.server_engine import VLLMServerEngine
-from lit_rlvr.rollout.vllm.server_guard import RequireKey
+from lit_rlvr.rollout.vllm.server.engine import VLLMServerEngine
+from lit_rlvr.rollout.vllm.server.guard import RequireKey
 
 
 @pytest.mark.parametrize(

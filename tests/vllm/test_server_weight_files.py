@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lit_rlvr.rollout.vllm.weight_files import MANIFEST, WeightFiles
+from lit_rlvr.rollout.vllm.server.weight_files import MANIFEST, WeightFiles
 from lit_rlvr.rollout.weight_buckets import weight_buckets
 
 

@@ -14,7 +14,7 @@ from transformers import AutoConfig, LlamaConfig, PreTrainedConfig, Qwen2Config
 from lit_rlvr.modules.loading import PolicyConfig
 from lit_rlvr.modules.policy import Policy
 from lit_rlvr.rollout.vllm import VLLMEngine
-from lit_rlvr.rollout.vllm.sync_proof import PolicyFingerprints, SyncReport, WeightSyncError, compare
+from lit_rlvr.rollout.vllm.sync.proof import PolicyFingerprints, SyncReport, WeightSyncError, compare
 
 SIZES = {
     "vocab_size": 100,  # not a multiple of 64: vLLM pads it

@@ -133,7 +133,7 @@ def build_llm(policy: RolloutPolicy, folder: str, arguments: Mapping[str, Any]) 
                 generation_config="vllm",
                 logprobs_mode="processed_logprobs",
                 scheduling_policy="priority",
-                worker_extension_cls="lit_rlvr.rollout.vllm.worker.WorkerExtension",
+                worker_extension_cls="lit_rlvr.rollout.vllm.sync.worker.WorkerExtension",
                 **arguments,
             )
         except BaseException as error:

@@ -12,12 +12,12 @@ import torch.distributed as dist
 
 from lit_rlvr.rollout.engine import SamplingParams
 from lit_rlvr.rollout.vllm.building import build_llm, causal_lm_inside, shut_down
-from lit_rlvr.rollout.vllm.canary import Canary
 from lit_rlvr.rollout.vllm.isolation import TurnsByArrival, collect_garbage, randomness_kept
 from lit_rlvr.rollout.vllm.library import is_cpu_build
 from lit_rlvr.rollout.vllm.sampling import to_completion, to_vllm
 from lit_rlvr.rollout.vllm.stepping import RequestLoop
-from lit_rlvr.rollout.vllm.sync_proof import PolicyFingerprints, compare
+from lit_rlvr.rollout.vllm.sync.canary import Canary
+from lit_rlvr.rollout.vllm.sync.proof import PolicyFingerprints, compare
 from lit_rlvr.rollout.vllm.tensor_parallel import EngineRanks
 from lit_rlvr.rollout.weight_buckets import weight_buckets
 from lit_rlvr.types import RolloutPolicy

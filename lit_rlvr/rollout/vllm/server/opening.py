@@ -8,13 +8,13 @@ from tempfile import TemporaryDirectory
 import torch
 
 from lit_rlvr.rollout.vllm.building import causal_lm_inside, save_config
-from lit_rlvr.rollout.vllm.fingerprint import dtype_name
-from lit_rlvr.rollout.vllm.server_client import ServerClient, ServerFacts
-from lit_rlvr.rollout.vllm.server_command import LaunchSettings
-from lit_rlvr.rollout.vllm.server_launch import contact, launch, wait_until_up
-from lit_rlvr.rollout.vllm.server_pool import Server
-from lit_rlvr.rollout.vllm.server_settings import ServerSettings
-from lit_rlvr.rollout.vllm.weight_files import WeightFiles
+from lit_rlvr.rollout.vllm.server.client import ServerClient, ServerFacts
+from lit_rlvr.rollout.vllm.server.command import LaunchSettings
+from lit_rlvr.rollout.vllm.server.launch import contact, launch, wait_until_up
+from lit_rlvr.rollout.vllm.server.pool import Server
+from lit_rlvr.rollout.vllm.server.settings import ServerSettings
+from lit_rlvr.rollout.vllm.server.weight_files import WeightFiles
+from lit_rlvr.rollout.vllm.sync.fingerprint import dtype_name
 from lit_rlvr.types import RolloutPolicy
 
 

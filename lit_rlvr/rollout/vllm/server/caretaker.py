@@ -5,9 +5,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from lit_rlvr.rollout.vllm.server_http import ServerFailed
-from lit_rlvr.rollout.vllm.server_pool import Server, ServerPool
-from lit_rlvr.rollout.vllm.sync_proof import WeightSyncError
+from lit_rlvr.rollout.vllm.server.http import ServerFailed
+from lit_rlvr.rollout.vllm.server.pool import Server, ServerPool
+from lit_rlvr.rollout.vllm.sync.proof import WeightSyncError
 
 LOOK_EVERY_S = 5.0
 """Seconds between two looks at a server that seems well."""

@@ -5,11 +5,11 @@ import threading
 import time
 from collections.abc import Sequence
 
-from lit_rlvr.rollout.vllm.server_client import ServerClient
-from lit_rlvr.rollout.vllm.server_generation import Generated, GenerateRequest
-from lit_rlvr.rollout.vllm.server_http import ServerFailed
-from lit_rlvr.rollout.vllm.server_labels import Labels
-from lit_rlvr.rollout.vllm.server_process import ServerProcess
+from lit_rlvr.rollout.vllm.server.client import ServerClient
+from lit_rlvr.rollout.vllm.server.generation import Generated, GenerateRequest
+from lit_rlvr.rollout.vllm.server.http import ServerFailed
+from lit_rlvr.rollout.vllm.server.labels import Labels
+from lit_rlvr.rollout.vllm.server.process import ServerProcess
 
 HOME_ADVANTAGE = 8
 """Requests that a prompt's own server may have more than the idlest one and still be asked: it knows the prompt."""

@@ -74,11 +74,11 @@ def server_command(settings: LaunchSettings, port: int) -> list[str]:
         "host": "127.0.0.1",
         "port": port,
         "dtype": settings.dtype,
-        "worker_extension_cls": "lit_rlvr.rollout.vllm.worker.WorkerExtension",
+        "worker_extension_cls": "lit_rlvr.rollout.vllm.sync.worker.WorkerExtension",
         "logprobs_mode": "processed_logprobs",
         "enable_scale_out": True,
         "enable_prompt_tokens_details": True,
-        "middleware": "lit_rlvr.rollout.vllm.server_guard.RequireKey",
+        "middleware": "lit_rlvr.rollout.vllm.server.guard.RequireKey",
         "scheduling_policy": "priority",
         "uvicorn_log_level": "warning",
     }
@@ -100,7 +100,7 @@ def server_environment(settings: LaunchSettings, devices: Sequence[int] | None) 
     environment = {
         name: value for name, value in os.environ.items() if name not in TRAINER_VARIABLES and "TORCHELASTIC" not in name
     }
-    package_root = str(Path(__file__).parents[3])
+    package_root = str(Path(__file__).parents[4])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), package_root)))
     environment |= {"VLLM_SERVER_DEV_MODE": "1", KEY_VARIABLE: settings.api_key}
     # Set for an engine in the trainer's process; a server has processes of its own.

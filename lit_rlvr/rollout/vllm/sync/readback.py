@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lit_rlvr.rollout.vllm.fingerprint import Fingerprint, block_hash, dtype_name, sampled_columns, sampled_hash
-from lit_rlvr.rollout.vllm.placement import Placement, find_placement, tied_names, unplaced_weights
+from lit_rlvr.rollout.vllm.sync.fingerprint import Fingerprint, block_hash, dtype_name, sampled_columns, sampled_hash
+from lit_rlvr.rollout.vllm.sync.placement import Placement, find_placement, tied_names, unplaced_weights
 
 
 @torch.no_grad()

@@ -3,10 +3,10 @@
 import torch
 
 from lit_rlvr.rollout.engine import SamplingParams
-from lit_rlvr.rollout.vllm.canary import Canary
-from lit_rlvr.rollout.vllm.server_generation import GenerateRequest
-from lit_rlvr.rollout.vllm.server_http import ServerFailed
-from lit_rlvr.rollout.vllm.server_pool import Server, ServerPool
+from lit_rlvr.rollout.vllm.server.generation import GenerateRequest
+from lit_rlvr.rollout.vllm.server.http import ServerFailed
+from lit_rlvr.rollout.vllm.server.pool import Server, ServerPool
+from lit_rlvr.rollout.vllm.sync.canary import Canary
 from lit_rlvr.types import RolloutPolicy
 
 Song = tuple[tuple[int, ...], tuple[float, ...], int]

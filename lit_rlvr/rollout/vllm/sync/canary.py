@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lit_rlvr.rollout.vllm.sync_error import WeightSyncError
+from lit_rlvr.rollout.vllm.sync.error import WeightSyncError
 from lit_rlvr.types import RolloutPolicy
 
 Sample = Callable[[list[int], int], tuple[Sequence[int], Sequence[float], int]]

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from lit_rlvr.rollout.vllm.canary import Canary, CanaryReport
-from lit_rlvr.rollout.vllm.fingerprint import MODULUS, Fingerprint, PolicyFingerprints, dtype_name
-from lit_rlvr.rollout.vllm.sync_error import WeightSyncError
+from lit_rlvr.rollout.vllm.sync.canary import Canary, CanaryReport
+from lit_rlvr.rollout.vllm.sync.error import WeightSyncError
+from lit_rlvr.rollout.vllm.sync.fingerprint import MODULUS, Fingerprint, PolicyFingerprints, dtype_name
 
 __all__ = ["Canary", "CanaryReport", "PolicyFingerprints", "SyncReport", "WeightSyncError", "compare"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lit_rlvr.rollout.engine import SamplingParams
-from lit_rlvr.rollout.vllm.server_http import ServerFailed
+from lit_rlvr.rollout.vllm.server.http import ServerFailed
 
 
 @dataclass(frozen=True)

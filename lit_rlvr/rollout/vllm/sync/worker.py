@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lit_rlvr.rollout.vllm.fingerprint import Fingerprint, block_hash, dtype_name
-from lit_rlvr.rollout.vllm.placement import find_placement
-from lit_rlvr.rollout.vllm.readback import read_back
+from lit_rlvr.rollout.vllm.sync.fingerprint import Fingerprint, block_hash, dtype_name
+from lit_rlvr.rollout.vllm.sync.placement import find_placement
+from lit_rlvr.rollout.vllm.sync.readback import read_back
 
 REFUSALS = (AssertionError, KeyError, RuntimeError, ValueError)
 """What vLLM's loaders raise for a weight they have no place for."""
 
 
 class WorkerExtension:
-    """Methods added to vLLM's worker with `worker_extension_cls="lit_rlvr.rollout.vllm.worker.WorkerExtension"`.
+    """Methods added to vLLM's worker with `worker_extension_cls="lit_rlvr.rollout.vllm.sync.worker.WorkerExtension"`.
 
     An update is `lit_begin_update`, any number of loads, `lit_finish_update`. All results are plain data (numbers, strings, lists).
     A weight that vLLM refuses is remembered, not raised: half an update must not leave the model in pieces. It comes back as a

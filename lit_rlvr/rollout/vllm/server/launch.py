@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
-from lit_rlvr.rollout.vllm.server_client import ServerClient, ServerFacts
-from lit_rlvr.rollout.vllm.server_command import LaunchSettings, server_command, server_environment
-from lit_rlvr.rollout.vllm.server_http import ServerFailed
-from lit_rlvr.rollout.vllm.server_pool import Server
-from lit_rlvr.rollout.vllm.server_process import ServerProcess, free_port, is_port_free
-from lit_rlvr.rollout.vllm.server_settings import ServerSettings
+from lit_rlvr.rollout.vllm.server.client import ServerClient, ServerFacts
+from lit_rlvr.rollout.vllm.server.command import LaunchSettings, server_command, server_environment
+from lit_rlvr.rollout.vllm.server.http import ServerFailed
+from lit_rlvr.rollout.vllm.server.pool import Server
+from lit_rlvr.rollout.vllm.server.process import ServerProcess, free_port, is_port_free
+from lit_rlvr.rollout.vllm.server.settings import ServerSettings
 
 WRONG_ARGUMENTS = 2
 """Exit code of a program that does not understand its command line: another start would not help."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lit_rlvr.rollout.vllm.server_http import ServerFailed
-from lit_rlvr.rollout.vllm.server_pool import Server, ServerPool
-from lit_rlvr.rollout.vllm.sync_proof import PolicyFingerprints, compare
-from lit_rlvr.rollout.vllm.weight_files import WeightFiles, WeightVersion
+from lit_rlvr.rollout.vllm.server.http import ServerFailed
+from lit_rlvr.rollout.vllm.server.pool import Server, ServerPool
+from lit_rlvr.rollout.vllm.server.weight_files import WeightFiles, WeightVersion
+from lit_rlvr.rollout.vllm.sync.proof import PolicyFingerprints, compare
 from lit_rlvr.rollout.weight_buckets import weight_buckets
 
 

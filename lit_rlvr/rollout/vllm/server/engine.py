@@ -7,10 +7,10 @@ from typing import Any
 
 from lit_rlvr.rollout.engine import RolloutEngine, SamplingParams
 from lit_rlvr.rollout.vllm.sampling import check_vllm_requests
-from lit_rlvr.rollout.vllm.server_fleet import ServerFleet
-from lit_rlvr.rollout.vllm.server_generation import Generated, GenerateRequest
-from lit_rlvr.rollout.vllm.server_pool import ServerPool
-from lit_rlvr.rollout.vllm.server_settings import ServerDtype, ServerSettings, Transfer
+from lit_rlvr.rollout.vllm.server.fleet import ServerFleet
+from lit_rlvr.rollout.vllm.server.generation import Generated, GenerateRequest
+from lit_rlvr.rollout.vllm.server.pool import ServerPool
+from lit_rlvr.rollout.vllm.server.settings import ServerDtype, ServerSettings, Transfer
 from lit_rlvr.types import Completion, Prompt, RolloutPolicy
 
 
@@ -31,10 +31,10 @@ class VLLMServerEngine(RolloutEngine):
     and values that are computed anew; `token_versions` tells them apart.
 
     Servers at `urls` must be started with VLLM_SERVER_DEV_MODE=1 and
-    `--worker-extension-cls lit_rlvr.rollout.vllm.worker.WorkerExtension --logprobs-mode processed_logprobs --enable-scale-out
+    `--worker-extension-cls lit_rlvr.rollout.vllm.sync.worker.WorkerExtension --logprobs-mode processed_logprobs --enable-scale-out
     --enable-prompt-tokens-details` (any `--load-format`: weights are sent), and better with `--scheduling-policy priority`. That opens
     endpoints with which anyone may replace the weights, which vLLM's `--api-key` does not guard: keep them in a trusted network, or
-    add `--middleware lit_rlvr.rollout.vllm.server_guard.RequireKey` with VLLM_API_KEY in the environment. Launched servers listen on
+    add `--middleware lit_rlvr.rollout.vllm.server.guard.RequireKey` with VLLM_API_KEY in the environment. Launched servers listen on
     this machine only, and ask for a key that nobody else knows.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lit_rlvr.rollout.vllm.server_command import check_server_args
+from lit_rlvr.rollout.vllm.server.command import check_server_args
 
 ServerDtype = Literal["auto", "float32", "bfloat16", "float16"]
 Transfer = Literal["auto", "files", "nccl"]

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lit_rlvr.rollout.vllm.library import SUPPORTED, is_supported
-from lit_rlvr.rollout.vllm.server_generation import Generated, GenerateRequest, from_json, to_json
-from lit_rlvr.rollout.vllm.server_http import ServerFailed, ServerHTTP, UnknownHost
+from lit_rlvr.rollout.vllm.server.generation import Generated, GenerateRequest, from_json, to_json
+from lit_rlvr.rollout.vllm.server.http import ServerFailed, ServerHTTP, UnknownHost
 
 FLAGS = (
-    "--worker-extension-cls lit_rlvr.rollout.vllm.worker.WorkerExtension --logprobs-mode processed_logprobs --enable-scale-out "
+    "--worker-extension-cls lit_rlvr.rollout.vllm.sync.worker.WorkerExtension --logprobs-mode processed_logprobs --enable-scale-out "
     "--enable-prompt-tokens-details"
 )
 """What a server must be started with, besides VLLM_SERVER_DEV_MODE=1 in its environment."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-KEEPER = Path(__file__).with_name("server_keeper.py")
+KEEPER = Path(__file__).with_name("keeper.py")
 LOG_LINES = 30
 """Last lines of a server's log that an error message shows."""
 

@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 from lit_rlvr.rollout.vllm.building import causal_lm_inside
-from lit_rlvr.rollout.vllm.fingerprint import dtype_name
-from lit_rlvr.rollout.vllm.server_canaries import ServerCanaries, Song
-from lit_rlvr.rollout.vllm.server_caretaker import Caretaker
-from lit_rlvr.rollout.vllm.server_client import ServerClient
-from lit_rlvr.rollout.vllm.server_labels import Labels
-from lit_rlvr.rollout.vllm.server_nccl import NCCLTransfer
-from lit_rlvr.rollout.vllm.server_opening import OpenedServers
-from lit_rlvr.rollout.vllm.server_pool import Server, ServerPool
-from lit_rlvr.rollout.vllm.server_ranks import fail_together, from_first_rank, host_name, is_first_rank
-from lit_rlvr.rollout.vllm.server_settings import ServerSettings
-from lit_rlvr.rollout.vllm.server_update import FileTransfer
+from lit_rlvr.rollout.vllm.server.canaries import ServerCanaries, Song
+from lit_rlvr.rollout.vllm.server.caretaker import Caretaker
+from lit_rlvr.rollout.vllm.server.client import ServerClient
+from lit_rlvr.rollout.vllm.server.labels import Labels
+from lit_rlvr.rollout.vllm.server.nccl import NCCLTransfer
+from lit_rlvr.rollout.vllm.server.opening import OpenedServers
+from lit_rlvr.rollout.vllm.server.pool import Server, ServerPool
+from lit_rlvr.rollout.vllm.server.ranks import fail_together, from_first_rank, host_name, is_first_rank
+from lit_rlvr.rollout.vllm.server.settings import ServerSettings
+from lit_rlvr.rollout.vllm.server.update import FileTransfer
+from lit_rlvr.rollout.vllm.sync.fingerprint import dtype_name
 from lit_rlvr.types import RolloutPolicy
 
 

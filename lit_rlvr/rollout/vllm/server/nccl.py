@@ -9,10 +9,10 @@ import torch
 import torch.distributed as dist
 
 from lit_rlvr.rollout.vllm.library import load_vllm
-from lit_rlvr.rollout.vllm.server_client import UPDATE_TIMEOUT_S
-from lit_rlvr.rollout.vllm.server_pool import Server, ServerPool
-from lit_rlvr.rollout.vllm.server_process import free_port
-from lit_rlvr.rollout.vllm.server_ranks import from_first_rank, is_first_rank
+from lit_rlvr.rollout.vllm.server.client import UPDATE_TIMEOUT_S
+from lit_rlvr.rollout.vllm.server.pool import Server, ServerPool
+from lit_rlvr.rollout.vllm.server.process import free_port
+from lit_rlvr.rollout.vllm.server.ranks import from_first_rank, is_first_rank
 from lit_rlvr.types import RolloutPolicy
 
 T = TypeVar("T")
