@@ -7,17 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from learning_configs import demonstrations, learning
 
 from lit_rlvr.tasks.tiny_model import make_model
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 OBJECTIVES = ("dapo", "gppo", "cispo", "aspo", "no_is")
-ITERATIONS = 12
-
-
-def addition(kind: str, split: str, num: int, **settings: Any) -> dict[str, Any]:
-    sizes = {"split": split, "num": num, "min_digits": 2, "max_digits": 2}
-    return {"class_path": f"lit_rlvr.tasks.Addition{kind}", "init_args": sizes | settings}
 
 
 @pytest.fixture(scope="module")
@@ -25,44 +20,8 @@ def demonstrated(tmp_path_factory: pytest.TempPathFactory, command_line: Callabl
     """A tiny model after the quickstart's supervised start, shortened: half of its demonstrations were terse."""
     folder = tmp_path_factory.mktemp("demonstrated")
     make_model(str(folder / "base"))
-    shorter = {
-        "trainer": {"max_epochs": 4, "accumulate_grad_batches": 1, "enable_progress_bar": False},
-        "model": {"init_args": {"policy": {"path": str(folder / "base")}, "lr_scheduler": {"init_args": {"total_steps": 188}}}},
-        "data": {"init_args": {"train": addition("Conversations", "train", 3000, terse_share=0.5), "val": None}},
-    }
-    run = command_line(folder)("sft", "fit", CONFIGS / "quickstart/sft.yaml", shorter)
+    run = command_line(folder)("sft", "fit", CONFIGS / "quickstart/sft.yaml", demonstrations(folder / "base"))
     return run.folder / "model"
-
-
-def learning(policy: Path) -> dict[str, Any]:
-    """The quickstart's settings, for two digits and a few iterations."""
-    return {
-        "trainer": {
-            "max_epochs": ITERATIONS,
-            "accumulate_grad_batches": 1,
-            "check_val_every_n_epoch": ITERATIONS,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "callbacks": [],
-        },
-        "model": {
-            "init_args": {
-                "policy": {"path": str(policy)},
-                "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1.5e-4}},
-                "lr_scheduler": None,
-            }
-        },
-        "data": {
-            "init_args": {
-                "train": addition("Prompts", "train", 1000),
-                "val": addition("Prompts", "validation", 96),
-                "test": None,
-                "sampling": {"max_tokens": 32},
-                "iteration": {"num_prompts": 24},
-                "evaluation": {"greedy": False},
-            }
-        },
-    }
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from learning_configs import ITERATIONS, demonstrations, learning
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-ITERATIONS = 12
-
-
-def addition(kind: str, split: str, num: int, **settings: Any) -> dict[str, Any]:
-    sizes = {"split": split, "num": num, "min_digits": 2, "max_digits": 2}
-    return {"class_path": f"lit_rlvr.tasks.Addition{kind}", "init_args": sizes | settings}
 
 
 def lit_rlvr(verb: str, subcommand: str, config: Path, layer: dict[str, Any], folder: Path, *flags: str) -> None:
@@ -41,12 +36,7 @@ def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("demonstrated")
     make_model(str(folder / "base"))
-    shorter = {
-        "trainer": {"max_epochs": 4, "accumulate_grad_batches": 1, "enable_progress_bar": False},
-        "model": {"init_args": {"policy": {"path": str(folder / "base")}, "lr_scheduler": {"init_args": {"total_steps": 188}}}},
-        "data": {"init_args": {"train": addition("Conversations", "train", 3000, terse_share=0.5), "val": None}},
-    }
-    lit_rlvr("sft", "fit", CONFIGS / "quickstart/sft.yaml", shorter, folder / "sft")
+    lit_rlvr("sft", "fit", CONFIGS / "quickstart/sft.yaml", demonstrations(folder / "base"), folder / "sft")
     return folder / "sft/model"
 
 
@@ -54,35 +44,10 @@ def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("engine", "more"), [("VLLMEngine", ()), ("VLLMServerEngine", ("--data.init_args.engine.launch=true",))]
 )
 def test_accuracy_rises(demonstrated: Path, tmp_path: Path, engine: str, more: tuple[str, ...]) -> None:
-    learning = {
-        "trainer": {
-            "max_epochs": ITERATIONS,
-            "accumulate_grad_batches": 1,
-            "check_val_every_n_epoch": ITERATIONS // 2,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "callbacks": [],
-        },
-        "model": {
-            "init_args": {
-                "policy": {"path": str(demonstrated)},
-                "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1.5e-4}},
-                "lr_scheduler": None,
-            }
-        },
-        "data": {
-            "init_args": {
-                "train": addition("Prompts", "train", 1000),
-                "val": addition("Prompts", "validation", 96),
-                "test": None,
-                "sampling": {"max_tokens": 32},
-                "iteration": {"num_prompts": 24},
-                "evaluation": {"greedy": False},
-            }
-        },
-    }
+    config = learning(demonstrated)
+    config["trainer"]["check_val_every_n_epoch"] = ITERATIONS // 2
     flags = (f"--data.init_args.engine={engine}", *more)
-    lit_rlvr("rl", "fit", CONFIGS / "quickstart/rl.yaml", learning, tmp_path, *flags)
+    lit_rlvr("rl", "fit", CONFIGS / "quickstart/rl.yaml", config, tmp_path, *flags)
     accuracy = history(tmp_path, "rollout/accuracy")
     (_, after) = history(tmp_path, "val/avg@8")
     before = sum(accuracy[:2]) / 2  # the first rollouts, of the supervised model: the embedded engine's bar is a validation
